@@ -43,7 +43,8 @@ class Trainer:
         self.batches, self.validation = batches, validation
         self.accumulate, self.folder = accumulate, folder
 
-        self.epoch = self.step = self.batches_used = 0
+        self.epochs = self.epoch = self.step = self.batches_used = 0
+        self.is_main = True  # of several processes, the one that prints and writes
         self.metrics: dict[str, float] = {}
         self.findings: list[Finding] = []
         self.stop_reason = self.skip_reason = self.interrupt_reason = ""
@@ -57,7 +58,7 @@ class Trainer:
 
     def fit(self, epochs: int) -> None:
         """Train until `epochs` epochs are done in all, or a plugin asks to stop."""
-        self.stop_reason = self.interrupt_reason = ""
+        self.epochs, self.stop_reason, self.interrupt_reason = epochs, "", ""
         try:
             self.hook.on_fit_start(trainer=self)
             if self.resumed_random:
