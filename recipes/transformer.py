@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
 from nnhooks import Batches, Trainer, hookimpl
 
@@ -23,10 +24,11 @@ class Characters:
         self.unigram_entropy = unigram_entropy(text)
         numbers = torch.tensor([self.alphabet.index(character) for character in text])
 
-        pieces = [(piece[:-1], piece[1:]) for piece in numbers.unfold(0, length + 1, length)]
-        held_out = len(pieces) // 10
-        self.train = Batches(pieces[:-held_out], batch_size=batch_size, shuffle=True)
-        self.validation = Batches(pieces[-held_out:], batch_size=batch_size)
+        pieces = numbers.unfold(0, length + 1, length)  # each shares one character with the next
+        inputs, target = pieces[:, :-1], pieces[:, 1:]
+        read = len(pieces) * 9 // 10
+        self.train = Batches(TensorDataset(inputs[:read], target[:read]), batch_size, shuffle=True)
+        self.validation = Batches(TensorDataset(inputs[read:], target[read:]), batch_size)
 
 
 def unigram_entropy(text: str) -> float:
