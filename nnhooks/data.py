@@ -73,6 +73,8 @@ class Batches:
         return torch.randperm(rows, generator=generator("order", self.seed, epoch))
 
     def _cut(self, tensors: tuple[Tensor, ...], epoch: int, start: int) -> Iterator[Batch]:
+        if start >= len(self):
+            return  # torch splits even nothing into one part
         first = start * self.batch_size
         if not self.shuffle:
             yield from split([tensor[first:] for tensor in tensors], self.batch_size)
@@ -206,8 +208,9 @@ def shape(value: object) -> str:
 
 
 def split(tensors: Iterable[Tensor], size: int) -> Iterator[Batch]:
-    """Yield rows of the tensors side by side, `size` at a time; the last may be fewer."""
-    return cast(Iterator[Batch], zip(*(tensor.split(size) for tensor in tensors), strict=True))
+    """Return rows of the tensors side by side, `size` at a time; the last may be fewer."""
+    parts = zip(*(tensor.split(size) for tensor in tensors), strict=True)
+    return cast(Iterator[Batch], parts)
 
 
 def held_out(

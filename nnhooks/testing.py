@@ -36,15 +36,17 @@ class Recorder:
         return [arguments for name, arguments in self.calls if name == hook]
 
     def _writer(self, hook: str) -> Callable[..., None]:
-        spec = inspect.signature(getattr(HookSpecs, hook))
-        names = list(spec.parameters)[1:]
+        names = list(inspect.signature(getattr(HookSpecs, hook)).parameters)[1:]
 
-        def write(*values: Any) -> None:
-            self.calls.append((hook, SimpleNamespace(**dict(zip(names, values, strict=True)))))
+        def write(**arguments: Any) -> None:
+            self.calls.append((hook, SimpleNamespace(**arguments)))
 
-        parameters = [spec.parameters[name] for name in names]
-        write.__signature__ = spec.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return write
+        # pluggy reads argument names from the code itself, so it has to be written with them
+        passed = ", ".join(f"{name}={name}" for name in names)
+        writer: Callable[..., None] = eval(
+            f"lambda {', '.join(names)}: write({passed})", {"write": write}
+        )
+        return writer
 
 
 @pytest.fixture

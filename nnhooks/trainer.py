@@ -53,7 +53,11 @@ class Trainer:
 
         self.plugins = PluginManager(plugins)
         self.hook = self.plugins.live
-        self.hook.on_setup(trainer=self)  # may replace the model, so the optimizer comes after
+        try:
+            self.hook.on_setup(trainer=self)  # may replace the model, so the optimizer comes after
+        except BaseException as error:
+            self._locate(error)
+            raise
         self.optimizer = self.make_optimizer(self.model.parameters())
 
     def fit(self, epochs: int) -> None:
