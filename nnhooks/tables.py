@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv as csv_lines
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -141,7 +143,7 @@ class Table:
         return kept, held
 
     def _refuse(self, cells: Series[Any], row: int, wanted: str) -> None:
-        value = cells.iloc[row]
+        value = cells.iloc[[row]].tolist()[0]  # a Python value reads better than a NumPy one
         found = "is empty" if value != value or value is None else f"holds {value!r}"
         hint = "; text labels need `classes: true`" if isinstance(value, str) else ""
         column = f"column `{cells.name}`"
@@ -163,7 +165,7 @@ def read(
 
     def place(row: int | None = None) -> str:
         if csv is not None:
-            return str(csv) if row is None else f"{csv}:{row + 2}"  # line 1 holds the names
+            return str(csv) if row is None else f"{csv}:{line_of(csv, row)}"
         name = str(parquet) if parquet is not None else "the table"
         return name if row is None else f"{name}, row {row + 1}"
 
@@ -205,6 +207,14 @@ def read_csv(path: Path) -> DataFrame:
         raise DataError(f"{path}:{line}: the row has {saw} values, the header {wanted}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def line_of(path: Path, row: int) -> int:
+    """Return the line on which a row of a CSV file ends; pandas passes over blank lines."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv_lines.reader(file)
+        rows = (reader.line_num for values in reader if values)
+        return next(islice(rows, row + 1, None))  # row 0 follows the names
 
 
 def read_parquet(path: Path) -> DataFrame:

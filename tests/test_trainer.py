@@ -416,5 +416,3 @@ def same(model, other):
 
 def close(model, other):
     return all(map(torch.allclose, model.parameters(), other.parameters()))
-
-
