@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nnhooks.evaluation import predictions
     from nnhooks.findings import Finding, verdict
     from nnhooks.hookspecs import HookSpecs, Outcome, hookimpl
-    from nnhooks.plugins import PluginError
+    from nnhooks.plugins import PluginError, did_you_mean
     from nnhooks.tables import Table
     from nnhooks.trainer import Trainer
 
@@ -21,7 +21,7 @@ _HOMES = {  # torch is imported by whoever asks for one of these, not by `import
     "evaluation": ["predictions"],
     "findings": ["Finding", "verdict"],
     "hookspecs": ["HookSpecs", "Outcome", "hookimpl"],
-    "plugins": ["PluginError"],
+    "plugins": ["PluginError", "did_you_mean"],
     "tables": ["Table"],
     "trainer": ["Trainer"],
 }
@@ -42,6 +42,7 @@ __all__ = [  # noqa: RUF022 (in the order of a run)
     "verdict",
     "DataError",
     "PluginError",
+    "did_you_mean",
 ]
 
 

@@ -67,6 +67,7 @@ class Trainer:
             self.hook.on_fit_start(trainer=self)
             if self.resumed_random:
                 set_random_state(self.resumed_random)
+                self.resumed_random = None
             while (self.epoch < epochs or self.batches_used) and not self.stop_reason:
                 self.train_epoch()
         except BaseException as error:
