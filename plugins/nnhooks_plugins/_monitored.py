@@ -1,17 +1,28 @@
-"""Ask the epoch's metrics for the one that a plugin judges by."""
+"""Ask an epoch's metrics for the one that a plugin judges by."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-from nnhooks import PluginError, did_you_mean
+from nnhooks import PluginError, Trainer, did_you_mean
+
+HELD_OUT = "validation/"
 
 
-def monitored(metrics: Mapping[str, float], monitor: str) -> float:
-    """Return what the epoch has logged as `monitor`; PluginError, naming what there is, if not."""
-    if monitor not in metrics:
-        known = ", ".join(metrics) or "nothing"
-        raise PluginError(
-            f"nobody has logged `{monitor}`{did_you_mean(monitor, metrics)}; logged is: {known}"
-        )
-    return metrics[monitor]
+def monitored(trainer: Trainer, monitor: str) -> float | None:
+    """Return what the epoch has logged as `monitor`; None if it was an epoch without validation.
+
+    PluginError, naming what there is, if the epoch should have logged it.
+    """
+    metrics = trainer.metrics
+    if monitor in metrics:
+        return metrics[monitor]
+    if trainer.validation is not None and held_out([monitor]) and not held_out(metrics):
+        return None
+    near, known = did_you_mean(monitor, metrics), ", ".join(metrics) or "nothing"
+    raise PluginError(f"nobody has logged `{monitor}`{near}; logged is: {known}")
+
+
+def held_out(names: Iterable[str]) -> bool:
+    """Say whether one of these metrics is measured on validation data: not every epoch has to."""
+    return any(name.startswith(HELD_OUT) for name in names)

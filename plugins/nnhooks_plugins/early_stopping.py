@@ -12,7 +12,6 @@ In plain PyTorch:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import inf
 from typing import Annotated, Any, Literal
 
@@ -26,6 +25,7 @@ class EarlyStopping:
     """Stops training once `monitor` has not improved for `patience` epochs in a row.
 
     Better is lower (`mode` "min") or higher ("max") by more than `min_delta`; NaN is never better.
+    Epochs without validation do not count.
     """
 
     def __init__(
@@ -40,8 +40,10 @@ class EarlyStopping:
         self.best, self.waited = inf if mode == "min" else -inf, 0
 
     @hookimpl
-    def on_epoch_end(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
-        value = monitored(metrics, self.monitor)
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        value = monitored(trainer, self.monitor)
+        if value is None:
+            return
         if self.is_better(value):
             self.best, self.waited = value, 0
             return

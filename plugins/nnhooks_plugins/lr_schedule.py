@@ -12,7 +12,7 @@ In plain PyTorch:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from torch import nn
@@ -74,9 +74,10 @@ class LrSchedule:
         trainer.log("lr", float(trainer.optimizer.param_groups[0]["lr"]))
 
     @hookimpl
-    def on_epoch_end(self, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: Trainer) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau) and self.monitor:
-            self.scheduler.step(monitored(metrics, self.monitor))
+            if (value := monitored(trainer, self.monitor)) is not None:
+                self.scheduler.step(value)
         elif self.every == "epoch":
             self.scheduler.step()
 

@@ -62,6 +62,21 @@ def test_a_metric_that_nobody_logs_is_an_error_that_names_the_nearest(make_train
         trainer.fit(epochs=1)
 
 
+def test_epochs_without_validation_do_not_count(make_trainer):
+    class EverySecondEpoch(Says):
+        @hookimpl
+        def on_evaluate(self, trainer, epoch):
+            if epoch % 2 == 0:
+                trainer.log(self.name, self.values[epoch - 1])
+
+    says = EverySecondEpoch(0, 5, 0, 5, 0, 5, 0, 5)
+    trainer = make_trainer(EarlyStopping(patience=2), says, validation=[])
+
+    trainer.fit(epochs=8)
+
+    assert trainer.epoch == 6
+
+
 def test_a_resumed_run_has_not_forgotten_how_long_it_waited(make_trainer):
     values = [5, 4, 4, 4, 4]
     first = make_trainer(EarlyStopping(patience=2), Says(*values))
