@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from nnhooks.recipe.along import Along
+from nnhooks.recipe.finding import find_recipe
 from nnhooks.recipe.nodes import Node, Place
 from nnhooks.recipe.problems import Problem, RecipeError
 from nnhooks.recipe.recipe import Recipe, load, read
 from nnhooks.recipe.rendering import as_github, as_json, render
 
 __all__ = [
+    "Along",
     "Node",
     "Place",
     "Problem",
@@ -15,6 +18,7 @@ __all__ = [
     "RecipeError",
     "as_github",
     "as_json",
+    "find_recipe",
     "load",
     "read",
     "render",

@@ -53,7 +53,7 @@ def written(value: Any) -> str:
         )
     if isinstance(value, str):
         return _text(value)
-    return json.dumps(value)
+    return json.dumps(value, default=repr)
 
 
 def _text(text: str) -> str:

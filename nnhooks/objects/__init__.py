@@ -1,0 +1,1 @@
+"""From names to objects: what a recipe names is found, checked against its signature, and made."""
