@@ -21,6 +21,7 @@ FLOORS = [  # a room imports only from floors below its own
     {"plugins"},
     {"state"},
     {"trainer"},
+    {"objects"},
     {"build", "editor"},
     {"run", "testing"},
     {"cli"},
