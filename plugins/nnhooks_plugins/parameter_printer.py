@@ -50,7 +50,7 @@ class ParameterPrinter:
     def on_fit_end(self, trainer: Trainer, outcome: Outcome) -> None:
         if trainer.step > self.shown:
             done = outcome in ("completed", "stopped")
-            self.show(trainer, "after training" if done else f"when training {outcome}")
+            self.show(trainer, "after training" if done else f"at step {trainer.step}, {outcome}")
 
     def show(self, trainer: Trainer, when: str) -> None:
         """Print the parameters as they are now."""

@@ -113,7 +113,7 @@ def test_what_failed_is_shown_as_it_was_then(make_trainer, capsys):
     with pytest.raises(ValueError, match="no"):
         make_trainer(ParameterPrinter(), Fail()).fit(epochs=1)
 
-    assert titles(capsys) == ["before training", "when training failed"]
+    assert titles(capsys) == ["before training", "at step 1, failed"]
 
 
 def test_a_process_that_is_not_the_main_one_prints_nothing(make_trainer, capsys):
