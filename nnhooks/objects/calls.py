@@ -130,7 +130,7 @@ class Planner:
         """Report a setting that the target does not take."""
         message = f"{call.title} has no setting `{name}`"
         path, place = f"{call.path}.{name}", value.key or value.place
-        if name in call.slot.filled:
+        if name in call.signature.filled:
             hint = f"nnhooks fills in `{name}` itself"
             self.problems.append(Problem("unknown-setting", message, place, path, hint))
             return

@@ -57,7 +57,7 @@ class Maker:
         if isinstance(model, method.owner):
             return method.function.__get__(model)
         message = f"{call.title} is a method of {method.owner.__name__}"
-        hint = f"the model is a {type(model).__name__}; put @staticmethod above it"
+        hint = f"the model is {type(model).__name__}: put @staticmethod above it, or name another"
         raise self.error(Problem("refused", message, call.place, call.path, hint))
 
     def value(self, argument: Any) -> Any:
@@ -84,7 +84,7 @@ class Maker:
             answers = [self.answer(part, node, path) for part in node.value.parts]
             value = answers[0] if len(answers) == 1 else "".join(map(_text, answers))
             return as_node(value, node)
-        elif isinstance(node.value, list):
+        if isinstance(node.value, list):
             value = [self.answered(item, path) for item in node.value]
         elif isinstance(node.value, dict):
             value = {name: self.answered(item, path) for name, item in node.items.items()}

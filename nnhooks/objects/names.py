@@ -13,6 +13,7 @@ from nnhooks.plugins import PluginError, catalogue, find
 from nnhooks.recipe.nodes import Node
 from nnhooks.recipe.problems import Problem, RecipeError, unknown
 from nnhooks.recipe.recipe import local_file
+from nnhooks.recipe.schema import no_such_plugin
 
 
 def find_object(written: Node, slot: Slot, path: str) -> Any:
@@ -79,11 +80,8 @@ def _installed(written: Node, path: str) -> Any:
     try:
         return find(name)
     except PluginError as error:
-        broken = name in catalogue()
-        if not broken:
-            message = f"no installed plugin is called `{name}`"
-            known = tuple(sorted(catalogue()))
-            problem = unknown(message, place, name, known, path=path, code="no-such-plugin")
+        if name not in catalogue():
+            problem = no_such_plugin(name, sorted(catalogue()), place, path)
             raise RecipeError([problem]) from None
         hint = own_frames(error.__cause__ or error)
         raise RecipeError([Problem("cannot-import", str(error), place, path, hint)]) from error
@@ -152,12 +150,8 @@ def _attribute(module: types.ModuleType, name: str, home: str, written: Node, pa
 
 
 def _public(home: Any) -> list[str]:
-    """Return the names defined in a module or class, without those it imports."""
-    module = getattr(home, "__name__", "")
-    return [
-        name
-        for name, value in vars(home).items()
-        if not name.startswith("_")
-        and callable(getattr(home, name))
-        and (isinstance(home, type) or getattr(value, "__module__", module) == module)
-    ]
+    """Return the names defined in a class, or in a module or one below it; not those it imports."""
+    public = [name for name, value in vars(home).items() if name[0] != "_" and callable(value)]
+    if isinstance(home, type):
+        return [name for name in dir(home) if name[0] != "_" and callable(getattr(home, name))]
+    return [name for name in public if str(vars(home)[name].__module__).startswith(home.__name__)]

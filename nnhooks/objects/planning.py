@@ -123,7 +123,5 @@ def _bound_loss(plan: Plan) -> None:
         message = (
             f"{loss.title} is a method of {loss.target.owner.__name__}, which is not the model"
         )
-        hint = (
-            f"the model is a {built.__name__}; put @staticmethod above the method, or name another"
-        )
+        hint = f"the model is {built.__name__}: put @staticmethod above it, or name another"
         plan.problems.append(Problem("refused", message, loss.place, "loss", hint))

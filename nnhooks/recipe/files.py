@@ -23,11 +23,10 @@ def open_source(path: Path, named_at: Place | None = None, setting: str = "") ->
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        code = "no-such-file" if isinstance(error, FileNotFoundError) else "refused"
-        problem = Problem(
-            code, f"cannot read {source.shown}: {reason}", named_at or Place(source), setting
-        )
+        code, message = "refused", f"cannot read {source.shown}: {str(error.strerror).lower()}"
+        if isinstance(error, FileNotFoundError):
+            code, message = "no-such-file", f"there is no file {source.shown}"
+        problem = Problem(code, message, named_at or Place(source), setting)
         raise RecipeError([problem]) from None
     if len(data) > LARGEST:
         hint = "keep data in a file of its own and name it: `csv: table.csv`"

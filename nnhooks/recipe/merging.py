@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from nnhooks.recipe.files import open_source
@@ -67,7 +68,7 @@ class Reader:
         """Return the mapping that a file holds, or raise RecipeError."""
         node = compose(source, self.problems)
         if node is None or node.value is None:
-            problem = Problem("missing", f"{source.shown} is empty", Place(source, 1, 1, 2))
+            problem = Problem("missing", f"{source.shown} is empty", Place(source))
         elif not isinstance(node.value, dict):
             message = f"a recipe is a mapping, got {described(node.value)}"
             hint = "it starts with `data:`, `model:`, `loss:`, `optimizer:` and `trainer:`"
@@ -102,8 +103,7 @@ class Reader:
         files = [place.source.path for place in chain]
         if base in files:
             around = chain[files.index(base) :]
-            hint = "\n".join(
-                f"{place.source.shown} extends another at {place}" for place in around[:-1]
-            )
+            steps = [f"{one} extends {next.source.shown}" for one, next in pairwise(around)]
+            hint = "\n".join([*steps, f"{around[-1]} extends {around[0].source.shown} again"])
             message = f"{around[0].source.shown} extends itself"
             raise RecipeError([Problem("refused", message, chain[-1], "extends", hint)])

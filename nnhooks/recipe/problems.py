@@ -83,7 +83,7 @@ def choices(near: str | None, known: Sequence[str], most: int = 12) -> str:
     listed = ", ".join(known[:most]) + (", ..." if len(known) > most else "")
     if not near:
         return f"it has: {listed}" if listed else ""
-    return f"did you mean `{near}`?" + (f" it has: {listed}" if listed else "")
+    return f"did you mean `{near}`?" + (f" it has: {listed}" if len(known) <= most else "")
 
 
 def listing(words: Sequence[str], last: str = "and") -> str:

@@ -158,18 +158,19 @@ def _syntax(error: yaml.MarkedYAMLError, source: Source) -> Problem:
     """Return what the parser says, with the hint that fits the line it stopped at."""
     mark: Any = error.problem_mark or error.context_mark
     line = source.lines[mark.line] if mark.line < len(source.lines) else ""
-    sign, place = line[mark.column : mark.column + 1], Place(source, mark.line + 1, mark.column + 1)
+    sign = line[mark.column : mark.column + 1]
     message = f"not valid YAML: {error.problem}"
     if sign == "\t" or "tab" in str(error.problem):
         message, hint = "not valid YAML: a tab, where only spaces may stand", "indent with spaces"
     elif "cannot start any token" in str(error.problem):
-        message, hint = f"not valid YAML: a word cannot start with `{sign}`", "put it in quotes"
+        message, hint = f"not valid YAML: a value cannot start with {sign}", "put it in quotes"
+    elif "quoted" in str(error.context) and error.context_mark:
+        mark, message, hint = error.context_mark, "not valid YAML: a quote that never ends", ""
     elif "${" in line and "flow" in str(error.context):
         hint = 'quote a reference inside { } and [ ]: "${...}"'
     elif error.context and error.context_mark:
         hint = f"{error.context} from line {error.context_mark.line + 1}"
     else:
         hint = "check the indent, and the space after `:`"
-    return Problem(
-        "not-yaml", message, Place(source, place.line, place.column, place.column + 1), hint=hint
-    )
+    place = Place(source, mark.line + 1, mark.column + 1, mark.column + 2)
+    return Problem("not-yaml", message, place, hint=hint)

@@ -10,7 +10,7 @@ import re
 from typing import Any, NoReturn
 
 from nnhooks.recipe.nodes import Ask, Late, Node
-from nnhooks.recipe.problems import Problem, choices, nearest, unknown
+from nnhooks.recipe.problems import Problem, RecipeError, choices, nearest, unknown
 from nnhooks.recipe.reading import DEEPEST, MOST_EXPANDED
 from nnhooks.recipe.scalars import scalar, written
 
@@ -142,9 +142,8 @@ class _Filler:
         """Return the node, unless references have grown the recipe beyond measure."""
         self.expanded += meant.size
         if self.expanded > MOST_EXPANDED:
-            self.refuse(
-                f"references grow this recipe to more than {MOST_EXPANDED} values", node, path
-            )
+            message = f"references grow this recipe to more than {MOST_EXPANDED} values"
+            raise RecipeError([Problem("refused", message, node.place, path[1:])])
         if meant.depth > DEEPEST:
             self.refuse(f"references nest blocks more than {DEEPEST} deep", node, path)
         return meant

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from nnhooks.recipe.nodes import Node
-from nnhooks.recipe.problems import Problem, listing, unknown
+from nnhooks.recipe.nodes import Node, Place
+from nnhooks.recipe.problems import Problem, listing, nearest, unknown
 from nnhooks.recipe.scalars import described, shown
 from nnhooks.recipe.shaping import PLUGIN, SECTIONS
 from nnhooks.recipe.values import checked
@@ -109,8 +109,16 @@ def _plugins(root: Node) -> list[Problem]:
     ]
 
 
+def no_such_plugin(name: str, installed: Collection[str], place: Place, path: str) -> Problem:
+    """Return the problem of a plugin that is not installed."""
+    near = nearest(name, installed)
+    hint = f"did you mean `{near}`?" if near else "`nnhooks plugins` lists those installed"
+    message = f"no installed plugin is called `{name}`"
+    return Problem("no-such-plugin", message, place, path, hint, near, tuple(installed))
+
+
 def _plugin(name: str, node: Node, installed: Collection[str]) -> list[Problem]:
-    path, place = f"plugins.{name}", node.key or node.place
+    path = f"plugins.{name}"
     if node.value is False:
         return []
     if not isinstance(node.value, dict):
@@ -118,5 +126,4 @@ def _plugin(name: str, node: Node, installed: Collection[str]) -> list[Problem]:
         return [Problem("wrong-type", message, node.place, path, f"a plugin is {PLUGIN}")]
     if "class" in node.value or name in installed:
         return []
-    message = f"no installed plugin is called `{name}`"
-    return [unknown(message, place, name, tuple(installed), path=path, code="no-such-plugin")]
+    return [no_such_plugin(name, installed, node.key or node.place, path)]

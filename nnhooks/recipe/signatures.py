@@ -35,25 +35,30 @@ class Setting:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a callable takes: its settings, whether it takes others too, and what it returns."""
+    """What a callable takes: its settings, whether it takes others too, and what it returns.
+
+    `filled` are the parameters that somebody else fills in.
+    """
 
     settings: dict[str, Setting]
     others: bool
     returns: Any
+    filled: tuple[str, ...] = ()
 
 
 def signature(
-    target: Callable[..., Any], filled: Collection[str] = (), positions: int = 0
+    target: Callable[..., Any], filled: Sequence[str] = (), positions: int = 0
 ) -> Signature:
     """Return what a class or function takes by keyword.
 
     `filled` are names that somebody else fills in, and so are the first `positions` parameters.
     """
     try:
-        parameters = list(inspect.signature(target).parameters.values())[positions:]
+        parameters = list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):  # some classes written in C say nothing about themselves
         return Signature({}, others=True, returns=Any)
     hints = hints_of(target)
+    filled = (*filled, *(parameter.name for parameter in parameters[:positions]))
     settings = {
         parameter.name: Setting(parameter.name, hints.get(parameter.name, Any), parameter.default)
         for parameter in parameters
@@ -61,9 +66,8 @@ def signature(
         and parameter.name not in filled
     }
     others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    return Signature(
-        settings, others, target if isinstance(target, type) else hints.get("return", Any)
-    )
+    returns = target if isinstance(target, type) else hints.get("return", Any)
+    return Signature(settings, others, returns, filled)
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
