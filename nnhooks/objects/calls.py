@@ -88,7 +88,7 @@ class Planner:
         except RecipeError as error:
             self.problems.extend(error.problems)
             return None
-        takes = _signature(target, slot)
+        takes = signature_of(target, slot)
         call = Call(node, path, slot, name, target, takes)
         self.fill(call, own(target))
         self.missing(call)
@@ -151,7 +151,8 @@ class Planner:
             self.problems.append(Problem("missing", message, call.place, path))
 
 
-def _signature(target: Any, slot: Slot) -> Signature:
+def signature_of(target: Any, slot: Slot) -> Signature:
+    """Return what a recipe may say to a target in its slot."""
     function = target.function if isinstance(target, Method) else target
     itself = 1 if isinstance(target, Method) else 0
     return signature(function, slot.filled, slot.positions(target) + itself)

@@ -46,6 +46,8 @@ def candidates(slot: Slot) -> list[str]:
     """Return the short names that fit a slot."""
     if slot.namespace == PLUGINS:
         return sorted(catalogue())
+    if slot.offers:
+        return list(slot.offers)
     home = import_module(slot.namespace)
     public = getattr(home, "__all__", None) or [one for one in dir(home) if one[0].isupper()]
     fitting = [name for name in public if isinstance(getattr(home, name, None), type)]

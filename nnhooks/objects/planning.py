@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def planned(recipe: Recipe) -> Plan:
     for name in SLOTS:
         node = recipe.root.get(name)
         if node and isinstance(node.value, dict) and ("class" in node.value or name in CLASSLESS):
-            call = planner.call(node, SLOTS[name], name, DEFAULTS.get(name, ""), _own(name))
+            own = partial(own_settings, name)
+            call = planner.call(node, SLOTS[name], name, DEFAULTS.get(name, ""), own)
             if call:
                 plan.calls[name] = call
     _seed(plan)
@@ -63,16 +65,16 @@ def planned(recipe: Recipe) -> Plan:
     return plan
 
 
-def _own(section: str) -> Any:
-    """Return the settings of a section that are not its constructor's, given what it constructs."""
+def own_settings(section: str, target: Any) -> Mapping[str, Setting]:
+    """Return the settings of a section that are not its constructor's."""
     if section == "data":
-        return settings_of
+        return settings_of(target)
     own = {
-        "trainer": {"epochs": Setting("epochs", EPOCHS)},
-        "optimizer": {"groups": Setting("groups", Any)},
-        "scheduler": {name: Setting(name, Any, None) for name in ("every", "monitor")},
+        "trainer": [Setting("epochs", EPOCHS)],
+        "optimizer": [Setting("groups", list[Any], None)],
+        "scheduler": [Setting("every", Any, None), Setting("monitor", Any, None)],
     }
-    return lambda target: own.get(section, {})
+    return {setting.name: setting for setting in own.get(section, [])}
 
 
 def _seed(plan: Plan) -> None:

@@ -40,13 +40,15 @@ class Method:
 class Slot:
     """A place for an object: the type it asks for, and where short names are looked up.
 
-    `article` names the type in messages; `filled` are arguments that building fills in.
+    `article` names the type in messages; `filled` are arguments that building fills in; `offers`
+    are the short names to suggest, where not all that fit.
     """
 
     annotation: Any
     article: str
     namespace: str = ""
     filled: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
 
     @property
     def base(self) -> Any:
@@ -69,7 +71,7 @@ class Slot:
 
 
 SLOTS = {
-    "data": Slot(Any, "data", "nnhooks"),
+    "data": Slot(Any, "data", "nnhooks", offers=("Table", "Batches")),
     "model": Slot(nn.Module, "a Module", "torch.nn"),
     "loss": Slot(Callable[[Any, Any], Tensor], "a loss", "torch.nn"),
     "optimizer": Slot(Callable[[Iterable[nn.Parameter]], Optimizer], "an Optimizer", "torch.optim"),
@@ -81,6 +83,7 @@ SLOTS = {
         "a Trainer",
         "nnhooks",
         ("model", "loss", "optimizer", "batches", "validation", "plugins", "folder"),
+        offers=("Trainer",),
     ),
 }
 PLUGIN = Slot(Plugin, "a plugin", PLUGINS)
