@@ -42,7 +42,7 @@ def _snippet(problem: Problem, margin: str) -> list[str]:
     if source.path is None or not 0 < line <= len(source.lines):
         return []
     text = source.lines[line - 1]
-    start = max(0, problem.column - WIDEST) if len(text) > WIDEST else 0
+    start = max(0, problem.column - WIDEST // 2) if len(text) > WIDEST else 0
     text = text[start : start + WIDEST]
     before = "".join("\t" if sign == "\t" else " " for sign in text[: problem.column - 1 - start])
     width = max(1, min(problem.end_column - 1 - start, len(text)) - len(before))
