@@ -30,7 +30,7 @@ def batches_of(
     It has `train`, and perhaps `validation`; or it is a map-style dataset, which the settings cut
     into batches, `validation` being the share held out; or it is an iterable of batches itself.
     """
-    if hasattr(data, "train"):
+    if isinstance(getattr(data, "train", None), Iterable):
         _refuse(data, settings)
         return data.train, getattr(data, "validation", None)
     if not is_dataset(data):

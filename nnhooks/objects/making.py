@@ -168,18 +168,22 @@ def blamed(message: str, call: Call) -> str | None:
     named += [name for name in call.arguments if name in message.replace(":", " ").split()]
     if named:
         return named[0]
-    words = set(message.replace(",", " ").split())
-    quoted = [name for name, one in call.arguments.items() if words & _quotations(one)]
-    return quoted[0] if len(quoted) == 1 else None
+    words = {word.strip("`'\",;:()[]") for word in message.split()}
+    for quoted in (set(re.findall("[`'\"](.+?)[`'\"]", message)), words):
+        found = [name for name, one in call.arguments.items() if quoted & _quotations(one)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def _quotations(argument: Any) -> set[str]:
     """Return the words by which a message would quote a value or a part of it."""
     if not isinstance(argument, Value):
         return set()
-    return {
-        str(one.value) for one in argument.node.walk() if not isinstance(one.value, list | dict)
-    } | ({str(argument.value)} if not isinstance(argument.value, list | dict) else set())
+    values = [one.value for one in argument.node.walk()]
+    if not isinstance(argument.value, list | tuple | dict):
+        values.append(argument.value)
+    return {str(value) for value in values if not isinstance(value, list | dict)}
 
 
 def _text(value: Any) -> str:

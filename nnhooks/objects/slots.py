@@ -124,7 +124,7 @@ def _fits(target: Any, slot: Slot) -> bool:
     if isinstance(target, BUILTINS):
         return (target.__module__ or "").startswith("torch")
     returns = signature(target).returns
-    return not isinstance(returns, type) or issubclass(returns, base)
+    return returns is None or issubclass(returns, base)
 
 
 def _kind(target: Any) -> str:

@@ -37,12 +37,13 @@ class Setting:
 class Signature:
     """What a callable takes: its settings, whether it takes others too, and what it returns.
 
-    `filled` are the parameters that somebody else fills in.
+    `returns` is None where no class is known; `filled` are the parameters that somebody else
+    fills in.
     """
 
     settings: dict[str, Setting]
     others: bool
-    returns: Any
+    returns: type | None = None
     filled: tuple[str, ...] = ()
 
 
@@ -56,7 +57,7 @@ def signature(
     try:
         parameters = list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):  # some classes written in C say nothing about themselves
-        return Signature({}, others=True, returns=Any)
+        return Signature({}, others=True)
     hints = hints_of(target)
     filled = (*filled, *(parameter.name for parameter in parameters[:positions]))
     settings = {
@@ -66,8 +67,9 @@ def signature(
         and parameter.name not in filled
     }
     others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    returns = target if isinstance(target, type) else hints.get("return", Any)
-    return Signature(settings, others, returns, filled)
+    returns = target if isinstance(target, type) else hints.get("return")
+    known = isinstance(returns, type) and returns is not Any  # Any is a class, as of Python 3.11
+    return Signature(settings, others, returns if known else None, filled)
 
 
 def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
