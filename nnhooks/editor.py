@@ -25,7 +25,7 @@ ELSEWHERE: Schema = {"type": "string", "pattern": "[.:]"}  # a dotted path, or f
 NESTED: Schema = {"type": "object", "required": ["class"]}
 
 
-def editor_schema() -> Schema:
+def schema() -> Schema:
     """Return the schema of a recipe in this environment: its torch, its plugins."""
     strict = {name: _with_default(name) for name in DEFAULTS}
     return {
@@ -95,23 +95,23 @@ def _value(setting: Setting) -> Schema:
     asked = expressible(setting.annotation)
     if asked is Any:
         return {}
-    schema = _inlined(TypeAdapter(asked).json_schema())
+    asked_for = _inlined(TypeAdapter(asked).json_schema())
     default = setting.default
     plain = default is None or isinstance(default, str | int | float | bool)
     said = {"default": default} if plain else {}
-    return {"anyOf": [schema, REFERENCE, NESTED], **said}
+    return {"anyOf": [asked_for, REFERENCE, NESTED], **said}
 
 
-def _inlined(schema: Any, definitions: Schema | None = None) -> Any:
+def _inlined(part: Any, definitions: Schema | None = None) -> Any:
     """Put definitions where they are referred to: each schema becomes part of a larger one."""
-    if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    definitions = schema.get("$defs", definitions)
-    if "$ref" in schema and definitions:
-        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {name: _inlined(one, definitions) for name, one in schema.items() if name != "$defs"}
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    definitions = part.get("$defs", definitions)
+    if "$ref" in part and definitions:
+        return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inlined(one, definitions) for name, one in part.items() if name != "$defs"}
 
 
 def _plugins() -> Schema:

@@ -5,7 +5,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from nnhooks.editor import editor_schema
+from nnhooks.editor import schema
 from nnhooks.recipe.files import open_source
 from nnhooks.recipe.nodes import plain
 from nnhooks.recipe.reading import compose
@@ -16,9 +16,8 @@ MISTAKES = Path(__file__).parent / "recipe" / "mistakes"
 
 @pytest.fixture(scope="module")
 def validator():
-    schema = editor_schema()
-    jsonschema.Draft7Validator.check_schema(schema)
-    return jsonschema.Draft7Validator(schema)
+    jsonschema.Draft7Validator.check_schema(schema())
+    return jsonschema.Draft7Validator(schema())
 
 
 def written(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import types
 from importlib import import_module
 from typing import Any
@@ -92,7 +93,7 @@ def _installed(written: Node, path: str) -> Any:
 def _in_file(written: Node, path: str) -> Any:
     file, name = local_file(written), str(written.value).rpartition(":")[2]
     assert file is not None
-    if not file.is_file():
+    if not os.path.isfile(file):  # which is False, too, for names that no file can have
         message = f"there is no file {shown(file)}"
         raise RecipeError([Problem("no-such-file", message, written.place, path)])
     try:

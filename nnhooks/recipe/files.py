@@ -22,8 +22,9 @@ def open_source(path: Path, named_at: Place | None = None, setting: str = "") ->
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
-    except OSError as error:
-        code, message = "refused", f"cannot read {source.shown}: {str(error.strerror).lower()}"
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        summary = str(getattr(error, "strerror", error)).lower()
+        code, message = "refused", f"cannot read {source.shown}: {summary}"
         if isinstance(error, FileNotFoundError):
             code, message = "no-such-file", f"there is no file {source.shown}"
         problem = Problem(code, message, named_at or Place(source), setting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Reader:
 
         Raises RecipeError where a file cannot be read at all.
         """
-        path = path.resolve()
+        path = Path(os.path.abspath(path))
         if path not in self.roots:
             source = open_source(path, *(chain[-1:] and (chain[-1], "extends")))
             self.sources.append(source)
@@ -93,7 +94,7 @@ class Reader:
                 )
                 self.problems.append(Problem("wrong-type", message, node.place, "extends"))
                 continue
-            base = (source.folder / node.value).resolve()
+            base = Path(os.path.abspath(source.folder / node.value))
             self.refuse_cycle(base, (*chain, node.place))
             found.append((base, node.place))
         return found

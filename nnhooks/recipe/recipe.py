@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,9 +69,9 @@ class Recipe:
 def local_file(written: Node) -> Path | None:
     """Return the file of a name such as `model.py:Model`, from the folder it is written in."""
     file, colon, _ = str(written.value).rpartition(":")
-    return (
-        (written.place.source.folder / file).absolute() if colon and file.endswith(".py") else None
-    )
+    if not colon or not file.endswith(".py"):
+        return None
+    return Path(os.path.abspath(written.place.source.folder / file))
 
 
 def load(
