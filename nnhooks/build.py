@@ -33,12 +33,14 @@ __all__ = ["Built", "build", "check", "find_recipe", "seed_everything", "show"]
 class Built:
     """What a recipe asked for, ready to run: `built.trainer.fit(built.epochs)`.
 
-    `full` is the recipe with everything filled in; it runs beside copies of its local files.
-    `data_files` are the files that its arguments name.
+    `model` is as it was built, before plugins dressed it. `full` is the recipe with everything
+    filled in; it runs beside copies of its local files. `data_files` are the files that its
+    arguments name.
     """
 
     recipe: Recipe
     trainer: Trainer
+    model: nn.Module
     epochs: int
     data: Any
     full: str
@@ -113,7 +115,7 @@ class Builder:
         )
         copies = {path: name for name, path in plan.recipe.local_files.items()}
         full = as_yaml(filled_recipe(plan, copies))
-        return Built(plan.recipe, trainer, epochs, data, full, plan.data_files)
+        return Built(plan.recipe, trainer, model, epochs, data, full, plan.data_files)
 
     def data(self) -> tuple[Any, Iterable[Batch], Iterable[Batch] | None]:
         """Return the data object and the batches it gives."""

@@ -161,7 +161,7 @@ def signature_of(target: Any, slot: Slot) -> Signature:
 def anchored(value: Any, node: Node) -> Any:
     """Return the value, its relative paths starting from the folder of the file they stand in."""
     if isinstance(value, Path):
-        return node.place.source.folder / value.expanduser()
+        return node.place.source.locate(value.expanduser())
     if isinstance(value, list | tuple):
         return type(value)(anchored(item, node) for item in value)
     return value

@@ -94,7 +94,7 @@ class Reader:
                 )
                 self.problems.append(Problem("wrong-type", message, node.place, "extends"))
                 continue
-            base = Path(os.path.abspath(source.folder / node.value))
+            base = source.locate(node.value)
             self.refuse_cycle(base, (*chain, node.place))
             found.append((base, node.place))
         return found

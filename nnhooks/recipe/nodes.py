@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,21 +15,28 @@ LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML counts as on
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Something that values are written in: a file, the command line, a constructor."""
+    """Something that values are written in: a file, the command line, a constructor.
+
+    What is said on the command line about the recipe `about` may name files that lie beside it.
+    """
 
     name: str
     text: str = ""
     path: Path | None = None
+    about: Source | None = None
 
     @cached_property
     def lines(self) -> list[str]:
         """The text, cut where YAML cuts it."""
         return LINE_BREAK.split(self.text)
 
-    @property
-    def folder(self) -> Path:
-        """Where relative paths written here start from."""
-        return self.path.parent if self.path else Path.cwd()
+    def locate(self, path: str | Path) -> Path:
+        """Return the whole path that a relative one written here means."""
+        here = Path(os.path.abspath((self.path.parent if self.path else Path.cwd()) / path))
+        if self.about and not os.path.exists(here):
+            beside = self.about.locate(path)
+            return beside if os.path.exists(beside) else here
+        return here
 
     @property
     def shown(self) -> str:

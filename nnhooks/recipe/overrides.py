@@ -16,7 +16,7 @@ def overridden(root: Node, overrides: Iterable[str], problems: list[Problem]) ->
     """Return the recipe with each `key.path=value` set; values are read by YAML's rules."""
     for text in overrides:
         key, equals, value = text.partition("=")
-        source = Source("command line", text)
+        source = Source("command line", text, about=root.place.source)
         names = key.split(".")
         if not equals or not all(names):
             message = f"`{text}` is no setting and value"

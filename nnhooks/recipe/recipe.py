@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +70,7 @@ def local_file(written: Node) -> Path | None:
     file, colon, _ = str(written.value).rpartition(":")
     if not colon or not file.endswith(".py"):
         return None
-    return Path(os.path.abspath(written.place.source.folder / file))
+    return written.place.source.locate(file)
 
 
 def load(

@@ -73,6 +73,17 @@ def test_a_path_on_the_command_line_starts_from_the_current_directory(write, tmp
     assert list(recipe.local_files.values()) == [tmp_path / "elsewhere" / "net.py"]
 
 
+def test_or_from_the_recipe_if_the_file_lies_beside_it(write, tmp_path, monkeypatch):
+    path = write()
+    write("", "net.py")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    recipe = read(path, ["model=net.py:Net"])
+
+    assert list(recipe.local_files.values()) == [tmp_path / "net.py"]
+
+
 def test_plugins_come_along_around_those_that_are_named(write, recipe_text):
     write(recipe_text.replace("batch_size", "validation: 0.5\n  batch_size") + "plugins: [loss]\n")
 
