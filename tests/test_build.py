@@ -25,6 +25,7 @@ trainer: {epochs: 3}
 
 NET = """
 from __future__ import annotations
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 import torch
@@ -52,6 +53,17 @@ class Net(nn.Module):
 
     def penalized(self, output, target):
         return self.loss(output, target) + self.linear.weight.square().sum()
+
+class Stack(nn.Module):
+    def __init__(self, layers: list[nn.Module], activation: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.layers, self.activation = nn.ModuleList(layers), activation
+
+@dataclass(eq=False)
+class Counter:
+    every: int = 1
+    @hookimpl
+    def on_step_end(self): self.every += 1
 
 def make(kind):
     return {"a": Net(1), "b": dict()}[kind]
@@ -165,6 +177,18 @@ def test_constructor_calls_nest(write):
     assert isinstance(model.inner, nn.Sequential)
     assert short.trainer.model.made.weight.shape == (3, 2)
     assert short.trainer.model.made.bias is None
+
+
+def test_names_stand_for_functions_and_for_what_a_list_holds(write):
+    write()
+    listed = "layers: [{class: Linear, in_features: 2, out_features: 1}, {class: ReLU}]"
+
+    model = built(
+        "model={class: net.py:Stack, " + listed + ", activation: torch.tanh}"
+    ).trainer.model
+
+    assert [type(layer) for layer in model.layers] == [nn.Linear, nn.ReLU]
+    assert model.activation is torch.tanh
 
 
 def test_a_map_style_dataset_is_batched_and_split(write):
@@ -367,6 +391,18 @@ def test_checking_reports_what_reading_and_signatures_say_in_one_list(write):
     problems = check(load("recipe.yaml"))
 
     assert [problem.path for problem in problems] == ["optimizer.lr", "trainr", "trainer.epochs"]
+
+
+def test_a_dataclass_is_a_plugin(write):
+    write()
+
+    trainer = built("plugins=[{net.py:Counter: {every: 5}}]").trainer
+    trainer.fit(1)
+
+    assert trainer.plugins.by_name()["counter"].every == 7
+    assert "`plugins.counter.every` should be a whole number" in refused(
+        "plugins=[{net.py:Counter: {every: x}}]"
+    )
 
 
 def test_checking_constructs_nothing(write):

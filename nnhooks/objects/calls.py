@@ -11,7 +11,7 @@ from nnhooks.objects.names import find_object, title_of
 from nnhooks.objects.slots import Method, Slot, slot_of
 from nnhooks.recipe.nodes import Late, Node, Place
 from nnhooks.recipe.problems import Problem, RecipeError, listing, unknown
-from nnhooks.recipe.signatures import Setting, Signature, signature
+from nnhooks.recipe.signatures import Setting, Signature, called, inside, signature
 from nnhooks.recipe.values import checked
 
 Own = Callable[[Any], Mapping[str, Setting]]
@@ -19,7 +19,7 @@ Own = Callable[[Any], Mapping[str, Setting]]
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An argument written as it is. `late` holds what only building can answer."""
+    """An argument that is a plain value, as its type wants it."""
 
     node: Node
     setting: Setting
@@ -110,10 +110,12 @@ class Planner:
 
     def argument(self, node: Node, setting: Setting, path: str) -> Any:
         """Return what an argument is made of: a value, a call, or a container with calls in it."""
+        if called(setting.annotation) and isinstance(node.value, str):
+            node = Node({"class": Node(node.value, node.place)}, node.place, node.key)
         if "class" in node.items:
             return self.call(node, slot_of(setting.annotation), path)
         if any("class" in one.items for one in node.walk()):
-            inner = Setting(setting.name, Any)
+            inner = Setting(setting.name, inside(setting.annotation))
             if isinstance(node.value, list):
                 return [
                     self.argument(item, inner, f"{path}.{at}") for at, item in enumerate(node.value)

@@ -39,15 +39,19 @@ def batches_of(
             raise DataError(f"{type(data).__name__} {message}")
         _refuse(data, settings)
         return data, None
+    return _cut(data, settings, seed)
+
+
+def _cut(dataset: Any, settings: Mapping[str, Any], seed: int) -> tuple[Batches, Batches | None]:
     cut = {name: value for name, value in settings.items() if name != "validation"}
     share = settings.get("validation")
     if not share:
-        return Batches(data, **cut, seed=seed), None
-    kept, held = held_out(len(data), share, seed)
+        return Batches(dataset, **cut, seed=seed), None
+    kept, held = held_out(len(dataset), share, seed)
     if not kept:
         raise DataError(f"`validation: {share}` leaves nothing to train on")
-    train = Batches(Subset(data, kept), **cut, seed=seed)
-    return train, Batches(Subset(data, held), **{**cut, "shuffle": False}, seed=seed)
+    train = Batches(Subset(dataset, kept), **cut, seed=seed)
+    return train, Batches(Subset(dataset, held), **{**cut, "shuffle": False}, seed=seed)
 
 
 def is_dataset(data: Any) -> bool:

@@ -12,11 +12,13 @@ SHIPPED = (PACKAGE / "recipes", PACKAGE.parent / "recipes")  # in a wheel, in a 
 
 
 def find_recipe(name: str) -> Path:
-    """Return the file of a recipe: a path, or the name of one in ./recipes or of a shipped one.
+    """Return the file of a recipe: a path, a run's folder, or a name in ./recipes or shipped.
 
     Raises RecipeError for a name that no recipe has.
     """
-    if Path(name).is_file() or (Path(name).exists() and not Path(name).is_dir()):
+    if (repeated := Path(name) / "recipe.full.yaml").is_file():
+        return repeated
+    if Path(name).exists() and not Path(name).is_dir():
         return Path(name)
     folders = (Path("recipes"), *SHIPPED)
     for folder in folders:

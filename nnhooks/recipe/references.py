@@ -10,7 +10,7 @@ import re
 from typing import Any, NoReturn
 
 from nnhooks.recipe.nodes import Ask, Late, Node
-from nnhooks.recipe.problems import Problem, RecipeError, choices, nearest, unknown
+from nnhooks.recipe.problems import Problem, RecipeError, choices, nearest
 from nnhooks.recipe.reading import DEEPEST, MOST_EXPANDED
 from nnhooks.recipe.scalars import scalar, written
 
@@ -100,16 +100,8 @@ class _Filler:
             hint = "there is ${section.setting}, ${env:NAME}, ${data:NAME} and ${run:NAME}"
             self.refuse(f"`{match.group()}` asks `{kind}`, which knows nothing", node, path, hint)
         if kind == "run" and name not in RUN:
-            self.report(
-                unknown(
-                    f"a run has no `{name}`",
-                    node.place,
-                    name,
-                    RUN,
-                    path=path[1:],
-                    code="no-such-name",
-                )
-            )
+            hint = choices(nearest(name, RUN), RUN)
+            self.refuse(f"a run has no `{name}`", node, path, hint, "no-such-name")
         return Node(Late((Ask(kind, name),)), node.place, None, match.group())
 
     def environment(self, content: str, source: str, node: Node, path: str) -> Node:

@@ -149,6 +149,13 @@ def stripped(annotation: Any) -> Any:
     return annotation
 
 
+def inside(annotation: Any) -> Any:
+    """Return the type of what a list or mapping holds; Any if unknown."""
+    kind = stripped(annotation)
+    holds = get_origin(kind) in (*LISTS, *SETS, tuple, dict, Mapping)
+    return ([one for one in get_args(kind) if one is not ...] or [Any])[-1] if holds else Any
+
+
 def called(annotation: Any) -> tuple[int, Any] | None:
     """Return (number of arguments, what it returns) where a type asks for something to call."""
     kind = stripped(annotation)
