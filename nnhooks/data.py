@@ -193,7 +193,15 @@ def pair(batch: Any) -> Batch:
 def samples(batch: Batch) -> int:
     """Count the samples of a batch: the rows of its target, or of its inputs without one."""
     inputs, target = pair(batch)
-    return len(inputs if target is None else target)
+    return rows(inputs if target is None else target)
+
+
+def rows(value: Any) -> int:
+    """Count the rows of the first tensor in a value; what has none of its own is one row."""
+    if isinstance(value, dict | list | tuple):
+        inside = value.values() if isinstance(value, dict) else value
+        return next((rows(one) for one in inside if isinstance(one, Tensor)), len(value))
+    return len(value) if getattr(value, "ndim", 0) else 1
 
 
 def shape(value: object) -> str:

@@ -126,8 +126,19 @@ def test_the_share_of_a_lone_batch_is_all_of_it():
     assert share is None
 
 
-def test_samples_are_counted_by_inputs_where_there_is_no_target():
-    assert samples((torch.zeros(5, 2), None)) == 5
+@pytest.mark.parametrize(
+    ("batch", "count"),
+    [
+        ((torch.zeros(5, 2), None), 5),
+        ((torch.zeros(5, 2), torch.tensor(1.0)), 1),
+        ((torch.zeros(2), {"boxes": torch.zeros(3, 4), "name": "x"}), 3),
+        ((torch.zeros(2), [torch.zeros(4), torch.zeros(7)]), 4),
+        ((torch.zeros(2), ["a", "b", "c"]), 3),
+        ((torch.zeros(2), 7.0), 1),
+    ],
+)
+def test_samples_are_the_rows_of_the_target_or_of_the_inputs_without_one(batch, count):
+    assert samples(batch) == count
 
 
 @pytest.mark.parametrize(
