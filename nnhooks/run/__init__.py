@@ -1,0 +1,1 @@
+"""A run: one execution of a recipe, from its folder to its exit code."""
