@@ -89,6 +89,46 @@ def test_hooks_see_the_true_loss_even_when_gradients_accumulate(make_trainer, re
     ]
 
 
+def test_every_hook_offers_what_its_moment_has_just_made(make_trainer, recorder):
+    ((inputs, target),) = batches = one_batch()
+    trainer = make_trainer(recorder, batches=batches)
+
+    trainer.fit(epochs=1)
+
+    assert recorder.of("on_step_start")[0].batches == batches
+    assert recorder.of("before_forward")[0].inputs is inputs
+    assert recorder.of("after_forward")[0].inputs is inputs
+    output = recorder.of("after_forward")[0].output
+    assert recorder.of("after_loss")[0].output is output
+    assert recorder.of("after_loss")[0].target is target
+    assert recorder.of("after_backward")[0].loss is recorder.of("after_loss")[0].loss
+    assert recorder.of("on_epoch_end")[0].epoch == 1
+    assert all(arguments.trainer is trainer for _, arguments in recorder.calls)
+
+
+def test_gradients_are_gone_after_zero_grad_and_whole_before_the_optimizer_steps(make_trainer):
+    seen = []
+
+    class Looks:
+        @hookimpl
+        def after_zero_grad(self, trainer):
+            seen.append(trainer.model.weight.grad)
+
+        @hookimpl
+        def before_optimizer_step(self, trainer):
+            seen.append(trainer.model.weight.detach().clone())
+
+        @hookimpl
+        def after_optimizer_step(self, trainer):
+            seen.append(seen[-1] - 0.1 * trainer.model.weight.grad)
+
+    trainer = make_trainer(Looks(), batches=one_batch())
+    trainer.fit(epochs=1)
+
+    assert seen[0] is None
+    assert torch.allclose(seen[2], trainer.model.weight)
+
+
 def test_plugins_answer_in_the_order_given_on_every_hook(make_trainer):
     said = []
 
