@@ -105,7 +105,7 @@ def debug_option() -> click.Option:
         is_flag=True,
         expose_value=False,
         callback=lambda ctx, _, value: (
-            ctx.ensure_object(dict).update(debug=True) if value else None
+            ctx.find_root().ensure_object(dict).update(debug=True) if value else None
         ),
         help="Show full tracebacks (or set NNHOOKS_DEBUG=1).",
     )
@@ -113,7 +113,9 @@ def debug_option() -> click.Option:
 
 def debugging(ctx: click.Context) -> bool:
     """Say whether full tracebacks are wanted."""
-    return bool((ctx.obj or {}).get("debug")) or os.environ.get("NNHOOKS_DEBUG", "") not in (
+    return bool((ctx.find_root().obj or {}).get("debug")) or os.environ.get(
+        "NNHOOKS_DEBUG", ""
+    ) not in (
         "",
         "0",
     )

@@ -43,20 +43,20 @@ class Described:
         if self.file is None:
             return f"there is no module `{self.place}`"
         try:
-            known = self._classes
+            found = self._lineage
         except (OSError, SyntaxError, ValueError) as error:
             return f"cannot read {self.file}: {error}"
-        return "" if self.attribute in known else f"`{self.place}` defines no `{self.attribute}`"
+        return "" if found else f"`{self.place}` defines no `{self.attribute}`"
 
     @cached_property
     def line(self) -> int:
         """The line its class begins on."""
-        return next((kind.lineno for kind in self._lineage), 0)
+        return next((kind.lineno for kind in self._known), 0)
 
     @cached_property
     def doc(self) -> str:
         """The docstring of its class."""
-        return next((ast.get_docstring(kind) or "" for kind in self._lineage), "")
+        return next((ast.get_docstring(kind) or "" for kind in self._known), "")
 
     @cached_property
     def hooks(self) -> list[str]:
@@ -70,7 +70,7 @@ class Described:
         for method in self._methods:
             if method.name == "__init__":
                 return list(keywords(method.args))
-        decorated = [kind for kind in self._lineage if kind.decorator_list]
+        decorated = [kind for kind in self._known if kind.decorator_list]
         fields = [
             node for kind in decorated for node in kind.body if isinstance(node, ast.AnnAssign)
         ]
@@ -80,25 +80,39 @@ class Described:
         ]
 
     @cached_property
-    def _classes(self) -> dict[str, ast.ClassDef]:
-        assert self.file is not None
-        tree = ast.parse(self.file.read_bytes(), str(self.file))
-        return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-
-    @cached_property
     def _lineage(self) -> list[ast.ClassDef]:
-        """The class, and those of its bases that the same file defines."""
-        names, found = [self.attribute], []
-        while names and not self.problem:
-            if kind := self._classes.get(names.pop(0)):
-                found.append(kind)
-                names += [text(base) for base in kind.bases]
-        return found
+        """The class and its bases, nearest first."""
+        return list(lineage(self.file, self.attribute)) if self.file else []
+
+    @property
+    def _known(self) -> list[ast.ClassDef]:
+        return [] if self.problem else self._lineage
 
     @property
     def _methods(self) -> Iterator[ast.FunctionDef]:
-        bodies = (kind.body for kind in self._lineage)
+        bodies = (kind.body for kind in self._known)
         return (node for body in bodies for node in body if isinstance(node, ast.FunctionDef))
+
+
+def lineage(file: Path, name: str) -> Iterator[ast.ClassDef]:
+    """Yield a class and its bases, as far as their files can be found; nearest first."""
+    for node in ast.parse(file.read_bytes(), str(file)).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            yield node
+            for base in node.bases:
+                yield from lineage(file, text(base))
+        elif isinstance(node, ast.ImportFrom) and name in [one.name for one in node.names]:
+            if source := imported_file(node, file):
+                yield from lineage(source, name)
+
+
+def imported_file(node: ast.ImportFrom, importer: Path) -> Path | None:
+    """Return the file that `from ... import` reads, if it lies in a folder that can be found."""
+    module = node.module or "__init__"
+    if node.level == 0:
+        return module_file(module)
+    folder = importer.parents[node.level - 1]
+    return file_below(folder, module.split("."))
 
 
 def module_file(module: str) -> Path | None:
@@ -110,12 +124,14 @@ def module_file(module: str) -> Path | None:
     folders = [Path(folder) for folder in spec.submodule_search_locations or []]
     if not below:
         return Path(spec.origin) if spec.origin and spec.has_location else None
-    for folder in folders:
-        path = folder.joinpath(*below)
-        for file in (path.with_suffix(".py"), path / "__init__.py"):
-            if file.is_file():
-                return file
-    return None
+    return next(filter(None, (file_below(folder, below) for folder in folders)), None)
+
+
+def file_below(folder: Path, names: list[str]) -> Path | None:
+    """Return the file of a module by its names below a folder: a file, or a package's first."""
+    path = folder.joinpath(*names)
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
 
 
 def marks_hook(decorator: ast.expr) -> bool:

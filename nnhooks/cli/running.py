@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 import nnhooks
 from nnhooks.cli.base import Command, debugging
-from nnhooks.recipe import Recipe, find_recipe
-from nnhooks.run.order import ordered
+from nnhooks.recipe import find_recipe
+from nnhooks.run.order import Order
 from nnhooks.run.past import create, find, held, newest
 from nnhooks.run.record import FILE, Record
 from nnhooks.run.signals import Signals
 
 if TYPE_CHECKING:
     from nnhooks.build import Built
+    from nnhooks.recipe import Recipe
 
 NEWEST = ""  # what `--resume` says alone
-
-
-@dataclass(frozen=True)
-class Order:
-    """What was asked for on the command line."""
-
-    name: str
-    changes: tuple[str, ...]
-    unset: tuple[str, ...]
-    without: tuple[str, ...]
-    out: Path
-    quiet: bool
-    as_json: bool
-    strict: bool
-
-    def recipe(self, file: Path) -> Recipe:
-        """Read the recipe as it was ordered."""
-        silent = self.quiet or self.as_json
-        return ordered(file, self.changes, self.unset, self.without, silent)
-
-    def after(self, facts: Mapping[str, Any]) -> Order:
-        """Return this order with what an earlier run was ordered with before it."""
-        return replace(
-            self,
-            changes=(*facts["overrides"], *self.changes),
-            unset=(*facts["unset"], *self.unset),
-            without=(*facts["without"], *self.without),
-        )
-
-    def facts(self) -> dict[str, Any]:
-        """Return the order as a run's record keeps it."""
-        lists = {"overrides": self.changes, "unset": self.unset, "without": self.without}
-        return {name: list(words) for name, words in lists.items()}
 
 
 @click.command(cls=Command, example="nnhooks run iris trainer.epochs=20 optimizer.lr=0.01")
@@ -108,6 +78,8 @@ def run(
         from nnhooks.cli.rehearsal import rehearse
 
         click.echo(rehearse(order.recipe(find_recipe(order.name)), order.out))
+    elif os.environ.get("RANK", "0") != "0":
+        assist(order, resume)
     elif resume is None:
         fresh(order, debugging(ctx))
     else:
@@ -175,6 +147,26 @@ def earlier(order: Order, name: str) -> tuple[Record, Recipe]:
     return record, order.after(record.facts).recipe(file)
 
 
+def assist(order: Order, name: str | None) -> None:
+    """Train as one of several processes, of which the first keeps the run and speaks."""
+    from nnhooks.cli.telling import tell
+    from nnhooks.run.resuming import resume
+    from nnhooks.run.running import trained
+
+    order = replace(order, quiet=True)
+    with interruptible() as signals, TemporaryDirectory() as nowhere:
+        if name is None:
+            built = build_for(order, order.recipe(find_recipe(order.name)), Path(nowhere))
+        else:
+            record, recipe = earlier(order, name)
+            built = build_for(order, recipe, record.folder)
+            resume(built, record)
+        ending = trained(built, signals, order.strict)
+    tell(built, ending)
+    if ending.exit_code:
+        raise click.exceptions.Exit(ending.exit_code)
+
+
 def build_for(order: Order, recipe: Recipe, folder: Path) -> Built:
     """Build the recipe; what it prints is kept out of a stream of events."""
     from nnhooks.build import build
@@ -200,7 +192,7 @@ def train(order: Order, built: Built, record: Record, signals: Signals, debug: b
         events.end(record.facts)
     else:
         click.echo(verdict(order.name, built, record, ending, order.quiet))
-    if ending.error and debug:
+    if ending.error and ending.outcome == "failed" and debug:
         raise ending.error
     if ending.exit_code:
         raise click.exceptions.Exit(ending.exit_code)

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nnhooks.recipe import Along, Recipe, read
 
 ALONG = Along(first=("device",), last=("loss", "console", "jsonl_log"))
 FULL = "recipe.full.yaml"  # what a run keeps of its recipe, filled in
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for on the command line."""
+
+    name: str
+    changes: tuple[str, ...]
+    unset: tuple[str, ...]
+    without: tuple[str, ...]
+    out: Path
+    quiet: bool
+    as_json: bool
+    strict: bool
+
+    def recipe(self, file: Path) -> Recipe:
+        """Read the recipe as it was ordered."""
+        silent = self.quiet or self.as_json
+        return ordered(file, self.changes, self.unset, self.without, silent)
+
+    def after(self, facts: Mapping[str, Any]) -> Order:
+        """Return this order with what an earlier run was ordered with before it."""
+        return replace(
+            self,
+            changes=(*facts["overrides"], *self.changes),
+            unset=(*facts["unset"], *self.unset),
+            without=(*facts["without"], *self.without),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the order as a run's record keeps it."""
+        lists = {"overrides": self.changes, "unset": self.unset, "without": self.without}
+        return {name: list(words) for name, words in lists.items()}
 
 
 def ordered(

@@ -9,7 +9,6 @@ import yaml
 
 from nnhooks.build import Built
 from nnhooks.plugins import PluginError
-from nnhooks.recipe.scalars import shown
 from nnhooks.run.errors import CannotResume
 from nnhooks.run.order import FULL
 from nnhooks.run.record import Record
@@ -73,5 +72,5 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def told(values: dict[str, Any], path: str) -> str:
-    """Return a value as a message quotes it."""
-    return shown(values[path]) if path in values else "nothing"
+    """Return a value as it is written."""
+    return str(values[path]).replace("'", "") if path in values else "nothing"

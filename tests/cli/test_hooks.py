@@ -25,3 +25,19 @@ def test_an_unknown_hook_is_missing_with_the_nearest_name(nnhooks):
 
     assert result.exit_code == 4
     assert "did you mean `after_backward`?" in result.stderr
+
+
+def test_under_a_recipe_the_picture_names_who_is_really_called(nnhooks, here):
+    result = nnhooks("hooks", "--recipe", "softmax_linear")
+
+    lines = {line.split()[0]: line for line in result.stdout.splitlines() if line.split()}
+    assert lines["on_epoch_end"].endswith("  parameter_printer, console, jsonl_log")
+    assert lines["after_optimizer_step"].strip() == "after_optimizer_step"
+    assert list(here.iterdir()) == []
+
+
+def test_one_hook_under_a_recipe_names_its_listeners(nnhooks):
+    result = nnhooks("hooks", "on_fit_start", "--recipe", "softmax_linear")
+
+    assert "Called under softmax_linear: " in result.stdout
+    assert "parameter_printer" in result.stdout.splitlines()[-1]

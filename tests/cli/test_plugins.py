@@ -5,14 +5,19 @@ import sys
 
 import pytest
 
-BROKEN = """
-import a_package_that_nobody_has
+BASE = """
 from nnhooks import hookimpl
 
 
 class Base:
     @hookimpl
     def on_step_end(self): ...
+"""
+
+METERS = """
+import a_package_that_nobody_has
+from nnhooks import hookimpl
+from .base import Base
 
 
 class Gauge(Base):
@@ -33,7 +38,10 @@ class Gauge(Base):
 @pytest.fixture
 def gauge(tmp_path, monkeypatch):
     """An installed plugin that cannot be imported, and one whose module is gone."""
-    (tmp_path / "gauges.py").write_text(BROKEN)
+    (tmp_path / "gauges").mkdir()
+    (tmp_path / "gauges" / "__init__.py").write_text("from gauges.meters import Gauge")
+    (tmp_path / "gauges" / "base.py").write_text(BASE)
+    (tmp_path / "gauges" / "meters.py").write_text(METERS)
     installed = tmp_path / "nnhooks_gauge-2.1.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text(
