@@ -102,8 +102,8 @@ def lineage(file: Path, name: str) -> Iterator[ast.ClassDef]:
             for base in node.bases:
                 yield from lineage(file, text(base))
         elif isinstance(node, ast.ImportFrom) and name in [one.name for one in node.names]:
-            if source := imported_file(node, file):
-                yield from lineage(source, name)
+            source = imported_file(node, file)
+            yield from lineage(source, name) if source else ()
 
 
 def imported_file(node: ast.ImportFrom, importer: Path) -> Path | None:

@@ -107,6 +107,20 @@ def test_a_second_signal_ends_the_run_inside_its_step(interrupted, line):
     assert record(only_run(line))["outcome"] == "interrupted"
 
 
+def test_a_signal_before_the_first_step_leaves_no_run_behind(process, line):
+    (line / "slow.py").write_text(MODEL.replace("self.pause = pause", "time.sleep(60)"))
+    run = process("run", "line.yaml", cwd=line)
+    wait_for(lambda: list(line.glob("runs/line/*")))
+
+    time.sleep(0.5)
+    run.terminate()
+
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 143
+    assert "interrupted before the first step" in err
+    assert not (line / "runs").exists()
+
+
 def test_a_resumed_run_ends_with_the_numbers_of_one_that_was_never_interrupted(
     interrupted, nnhooks, line
 ):
