@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnhooks.hookspecs import HookSpecs, Outcome, hookimpl
     from nnhooks.plugins import PluginError, did_you_mean
     from nnhooks.tables import Table
-    from nnhooks.trainer import Trainer
+    from nnhooks.trainer import Interrupted, Trainer
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ _HOMES = {  # torch is imported by whoever asks for one of these, not by `import
     "hookspecs": ["HookSpecs", "Outcome", "hookimpl"],
     "plugins": ["PluginError", "did_you_mean"],
     "tables": ["Table"],
-    "trainer": ["Trainer"],
+    "trainer": ["Interrupted", "Trainer"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -43,6 +43,7 @@ __all__ = [  # noqa: RUF022 (in the order of a run)
     "DataError",
     "PluginError",
     "did_you_mean",
+    "Interrupted",
 ]
 
 

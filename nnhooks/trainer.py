@@ -19,6 +19,10 @@ from nnhooks.plugins import PluginManager
 from nnhooks.state import State, capture, random_state, restore, set_random_state
 
 
+class Interrupted(KeyboardInterrupt):
+    """Raised between two steps, as `Trainer.interrupt` asks for; Ctrl-C may come anywhere."""
+
+
 class Trainer:
     """Trains a model on batches of (inputs, target) and tells plugins about every moment of it.
 
@@ -92,7 +96,7 @@ class Trainer:
             self.train_step(batches)
             hook.on_step_end(trainer=self)
             if self.interrupt_reason:
-                raise KeyboardInterrupt(self.interrupt_reason)
+                raise Interrupted(self.interrupt_reason)
             if self.stop_reason:
                 break
 
@@ -144,7 +148,7 @@ class Trainer:
         self.skip_reason = self._signed(reason)
 
     def interrupt(self, reason: str) -> None:
-        """Raise KeyboardInterrupt once this step is done; the epoch stays open, to be resumed."""
+        """Raise Interrupted once this step is done; the epoch stays open, to be resumed."""
         self.interrupt_reason = reason
 
     def state_dict(self) -> State:

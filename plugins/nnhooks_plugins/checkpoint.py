@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge
 
-from nnhooks import Outcome, PluginError, Trainer, hookimpl
+from nnhooks import Interrupted, PluginError, Trainer, hookimpl
 from nnhooks_plugins import _saved as disk
 from nnhooks_plugins._monitored import monitored
 
@@ -76,10 +76,9 @@ class Checkpoint:
             self.save(trainer)
 
     @hookimpl(tryfirst=True)  # before anybody takes the run apart
-    def on_fit_end(self, trainer: Trainer, outcome: Outcome, error: BaseException | None) -> None:
-        # an interruption between two steps carries the reason that was asked for; Ctrl-C has none
-        between_steps = error is None or error.args == (trainer.interrupt_reason,)
-        if outcome != "failed" and between_steps and trainer.step and self.last != name(trainer):
+    def on_fit_end(self, trainer: Trainer, error: BaseException | None) -> None:
+        between_steps = error is None or isinstance(error, Interrupted)
+        if between_steps and trainer.step and self.last != name(trainer):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:

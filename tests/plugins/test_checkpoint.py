@@ -151,8 +151,8 @@ class TestWhatIsKept:
         class CtrlC:
             @hookimpl
             def after_backward(self, trainer):
-                trainer.interrupt("first the polite way")
-                raise KeyboardInterrupt
+                trainer.interrupt("Ctrl-C")  # once, politely
+                raise KeyboardInterrupt("Ctrl-C")  # and again
 
         with pytest.raises(KeyboardInterrupt):
             make_trainer(Checkpoint(), CtrlC(), folder=tmp_path).fit(epochs=1)
