@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +108,7 @@ def fresh(order: Order, debug: bool) -> None:
     recipe = order.recipe(find_recipe(order.name))
     with interruptible() as signals:
         announce(order, recipe)
+        from nnhooks.run.keeping import changed
         from nnhooks.run.running import discard
 
         folder = create(order.out, recipe.name)
@@ -117,6 +118,8 @@ def fresh(order: Order, debug: bool) -> None:
             except BaseException:
                 discard(folder)  # nothing was run
                 raise
+            if (Path(order.name) / FILE).is_file():
+                noted(changed(Record.read(Path(order.name)), built))
             train(order, built, Record(folder, order.facts()), signals, debug)
 
 
@@ -125,12 +128,12 @@ def again(order: Order, name: str, debug: bool) -> None:
     record, recipe = earlier(order, name)
     with interruptible() as signals, held(record.folder):
         announce(order, recipe)
+        from nnhooks.run.keeping import changed
         from nnhooks.run.resuming import refuse_changes, resume
 
         built = build_for(order, recipe, record.folder)
         refuse_changes(built, record)
-        for note in resume(built, record):
-            click.echo(f"note: {note}", err=True)
+        noted([*changed(record, built), *resume(built, record)])
         if built.trainer.epoch >= built.epochs and not built.trainer.batches_used:
             click.echo(f"nothing to do: all {built.epochs} epochs are done in {record.folder}")
             return
@@ -202,6 +205,12 @@ def announce(order: Order, recipe: Recipe) -> None:
     """Say what is going to run before torch is imported, which takes a while."""
     if not (order.quiet or order.as_json):
         click.echo(f"nnhooks {nnhooks.__version__}  {recipe.shown}", err=True)
+
+
+def noted(notes: Iterable[str]) -> None:
+    """Print what should be known before the run goes on."""
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
 
 
 @contextmanager

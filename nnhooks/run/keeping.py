@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from nnhooks.run.order import FULL
 
 if TYPE_CHECKING:
     from nnhooks.build import Built
+    from nnhooks.run.record import Record
 
 LARGEST = 16 * 2**20  # bytes of a data file that is copied; of a larger one its hash is kept
 
@@ -34,11 +36,7 @@ def free_name(name: str, folder: Path) -> str:
 
 def data_file(path: Path, folder: Path) -> dict[str, str]:
     """Return where a data file is and what is in it, by hash; copy it unless it is large."""
-    with path.open("rb") as file:
-        facts = {
-            "path": str(path.absolute()),
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+    facts = {"path": str(path.absolute()), "sha256": sha256(path)}
     if path.stat().st_size <= LARGEST:
         folder.mkdir(exist_ok=True)
         write(folder / path.name, path.read_bytes())
@@ -46,15 +44,19 @@ def data_file(path: Path, folder: Path) -> dict[str, str]:
     return facts
 
 
-def changed(facts: list[dict[str, str]]) -> list[Path]:
-    """Return the data files that are no longer what they were."""
-    found = []
-    for fact in facts:
+def changed(record: Record, built: Built) -> Iterator[str]:
+    """Yield, in words, which files are no longer what they were in a run; call it before `keep`."""
+    for name, path in built.recipe.local_files.items():
+        kept = record.folder / name
+        if kept.is_file() and kept.read_bytes() != path.read_bytes():
+            yield f"{path.name} has changed since the run {record.folder}"
+    for fact in record.facts["data"]:
         path = Path(fact["path"])
-        if not path.is_file():
-            found.append(path)
-            continue
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != fact["sha256"]:
-                found.append(path)
-    return found
+        if path in built.data_files and sha256(path) != fact["sha256"]:
+            yield f"{path} has changed since the run {record.folder}"
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of what is in a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

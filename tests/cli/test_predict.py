@@ -8,7 +8,7 @@ from torch import nn
 RECIPE = """
 # Two times x plus one.
 data:
-  rows: [[1, 3], [2, 5], [3, 7], [4, 9]]
+  rows: [[1, 3], [2, 5], [3, 7], [4, 9], [5, 11], [6, 13]]
   features: [0]
   label: [1]
   batch_size: 3
@@ -46,7 +46,7 @@ def test_the_folder_of_a_run_answers_with_what_it_has_learned(nnhooks, here):
     result = nnhooks("predict", folder)
 
     numbers = re.findall(r"\d+\.\d+", result.stdout)
-    assert [round(float(number)) for number in numbers[:4]] == [3, 5, 7, 9], (
+    assert [round(float(number)) for number in numbers[:6]] == [3, 5, 7, 9, 11, 13], (
         "in the order of the rows"
     )
     assert sorted(folder.rglob("*")) == before

@@ -168,6 +168,16 @@ def test_a_changed_recipe_does_not_go_on_and_says_what_changed(nnhooks, line):
     assert record(only_run(line))["epoch"] == 12
 
 
+def test_a_model_file_that_has_changed_is_told(nnhooks, line):
+    nnhooks("run", "line.yaml")
+    (line / "slow.py").write_text(f"{MODEL}\n# changed")
+
+    result = nnhooks("run", "line.yaml", "--resume", "trainer.epochs=13")
+
+    assert result.exit_code == 0
+    assert "note: slow.py has changed since the run" in result.stderr
+
+
 def test_a_run_without_checkpoints_says_how_to_get_some(nnhooks, line):
     nnhooks("run", "line.yaml", "--without", "checkpoint")
 

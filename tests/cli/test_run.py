@@ -133,6 +133,21 @@ def test_a_run_is_repeated_from_its_folder_alone(nnhooks, line):
     assert "look at me" in result.stdout
 
 
+def test_data_that_has_changed_since_is_told_when_a_run_is_repeated(nnhooks, line):
+    (line / "points.csv").write_text("x,y\n1,3\n2,5\n")
+    recipe = RECIPE.replace("rows: [[1, 3], [2, 5], [3, 7], [4, 9]]", "csv: points.csv")
+    (line / "line.yaml").write_text(recipe)
+    nnhooks("run", "line.yaml")
+    [folder] = folders(line / "runs")
+
+    same = nnhooks("run", folder)
+    (line / "points.csv").write_text("x,y\n1,4\n2,5\n")
+    other = nnhooks("run", folder)
+
+    assert "note:" not in same.stderr
+    assert f"note: {line / 'points.csv'} has changed since the run" in other.stderr
+
+
 def test_runs_that_start_at_once_get_folders_of_their_own(line):
     from nnhooks.run.past import create
 
