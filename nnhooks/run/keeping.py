@@ -50,7 +50,7 @@ def changed(record: Record, built: Built) -> Iterator[str]:
         kept = record.folder / name
         if kept.is_file() and kept.read_bytes() != path.read_bytes():
             yield f"{path.name} has changed since the run {record.folder}"
-    for fact in record.facts["data"]:
+    for fact in record.facts.get("data", ()):
         path = Path(fact["path"])
         if path in built.data_files and sha256(path) != fact["sha256"]:
             yield f"{path} has changed since the run {record.folder}"

@@ -20,7 +20,7 @@ FILE = "run.json"
 
 
 class Record:
-    """What is known of a run; written at its beginning and again at its end, never in between."""
+    """What is known of a run; written when it begins and when it ends, not at each step."""
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.folder, self.facts = folder, dict(facts)
@@ -46,6 +46,11 @@ class Record:
             "exit_code": None,
         }
         self.facts = {**beginning, **self.facts, **facts, **beginning}
+        self._write()
+
+    def add(self, **facts: Any) -> None:
+        """Write down what else is known by now."""
+        self.facts |= facts
         self._write()
 
     def end(self, trainer: Trainer, outcome: str, reason: str, exit_code: int) -> None:

@@ -53,7 +53,8 @@ def execute(
     heard = {**(listeners or {}), "findings": Findings(record.folder / "findings.jsonl")}
     for name, listener in {**heard, **({"strict": Strict()} if strict else {})}.items():
         trainer.plugins.register(listener, name)
-    record.begin({**known, "data": keep(record.folder, built)})
+    record.begin(known)
+    record.add(data=keep(record.folder, built))
     signals.ask = trainer.interrupt
     ending = trained(built, signals, strict)
     signals.ask = None

@@ -187,18 +187,21 @@ def test_a_run_without_checkpoints_says_how_to_get_some(nnhooks, line):
     assert "add `- checkpoint` to the plugins" in result.stderr
 
 
-def test_a_run_under_way_is_left_alone_and_one_that_was_killed_is_known(process, nnhooks, line):
-    run = process("run", "line.yaml", "model.pause=0.1", "trainer.epochs=1000", cwd=line)
-    wait_for(lambda: list(line.glob("runs/line/*/metrics.jsonl")))
+def test_a_run_under_way_is_left_alone_and_one_that_was_killed_goes_on(process, nnhooks, line):
+    run = process("run", "line.yaml", "model.pause=0.05", cwd=line)
+    wait_for(lambda: list(line.glob("runs/line/*/checkpoints/step-*-epoch-*")))
 
     refused, during = nnhooks("run", "line.yaml", "--resume"), nnhooks("runs")
     run.kill()
     run.communicate()
+    after = nnhooks("runs")
+    resumed = nnhooks("run", "line.yaml", "--resume")
 
     assert refused.exit_code == 1
     assert "is still under way" in refused.stderr
     assert "running" in during.stdout
-    assert "killed" in nnhooks("runs").stdout
+    assert "killed" in after.stdout
+    assert (resumed.exit_code, record(only_run(line))["epoch"]) == (0, 12), resumed.output
 
 
 def test_signal_handlers_are_put_back(nnhooks, line):
