@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain, islice
 from math import ceil
-from typing import Annotated, Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, cast
 
 import torch
 from annotated_types import Ge
@@ -24,7 +24,6 @@ class DataError(ValueError):
     """Data that cannot be trained on, and why."""
 
 
-@runtime_checkable
 class Epochs(Protocol):
     """Batches that know by themselves where any epoch goes on; nothing has to be read again."""
 
@@ -144,8 +143,8 @@ def one_epoch(batches: Iterable[Batch], epoch: int, start: int = 0) -> Iterator[
     What has no `one_epoch` of its own is read from its beginning, and what comes before `start`
     is dropped here and now, with the randomness that reading it draws.
     """
-    if isinstance(batches, Epochs):
-        return batches.one_epoch(epoch, start)
+    if hasattr(batches, "one_epoch"):
+        return cast(Epochs, batches).one_epoch(epoch, start)
     if hasattr(batches, "set_epoch"):
         batches.set_epoch(epoch)
     rest = iter(batches)
@@ -158,27 +157,27 @@ def draws_randomness(batches: Iterable[Batch]) -> bool:
     """Say whether reading these batches may draw random numbers from the global generators."""
     if isinstance(batches, Mapped):
         return draws_randomness(batches.batches)
-    return not isinstance(batches, Epochs | Sequence)
+    return not (hasattr(batches, "one_epoch") or isinstance(batches, Sequence))
 
 
-def grouped(items: Iterable[T], size: int | None) -> Iterator[list[T]]:
-    """Yield `items` in lists of `size`; the last list may be shorter. None means all in one."""
+def grouped(items: Iterable[T], size: int | None) -> Iterator[tuple[T, ...]]:
+    """Return `items` in tuples of `size`; the last may be shorter. None means all in one."""
+    if size == 1:
+        return zip(items)  # each step pays for what lies between two batches
     rest = iter(items)
-    while group := list(islice(rest, size)):
-        yield group
+    return iter(lambda: tuple(islice(rest, size)), ())
 
 
-def weighted(batches: Sequence[Batch]) -> Iterator[tuple[Any, Any, Tensor | None]]:
-    """Yield (inputs, target, share): d(loss of the step) / d(loss of this batch), by its samples.
+def weighted(batches: Sequence[Batch]) -> Iterable[tuple[Any, Any, Tensor | None]]:
+    """Return (inputs, target, share): d(loss of the step) / d(loss of this batch), by its samples.
 
     The share of a lone batch is None, as `Tensor.backward` spells "all of it".
     """
     if len(batches) == 1:
-        yield *pair(batches[0]), None
-        return
+        return ((*pair(batches[0]), None),)
     sizes = [samples(batch) for batch in batches]
-    for batch, size in zip(batches, sizes, strict=True):
-        yield *pair(batch), torch.tensor(size / sum(sizes))
+    shares = (torch.tensor(size / sum(sizes)) for size in sizes)
+    return ((*pair(batch), share) for batch, share in zip(batches, shares, strict=True))
 
 
 def pair(batch: Any) -> Batch:

@@ -107,8 +107,9 @@ def test_an_iterable_dataset_works_as_batches():
 
 
 def test_items_are_grouped_and_the_last_group_may_be_shorter():
-    assert list(grouped("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
-    assert list(grouped("abc", None)) == [["a", "b", "c"]]
+    assert list(grouped("abcde", 2)) == [("a", "b"), ("c", "d"), ("e",)]
+    assert list(grouped("ab", 1)) == [("a",), ("b",)]
+    assert list(grouped("abc", None)) == [("a", "b", "c")]
     assert list(grouped("", None)) == []
 
 

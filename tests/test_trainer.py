@@ -95,7 +95,7 @@ def test_every_hook_offers_what_its_moment_has_just_made(make_trainer, recorder)
 
     trainer.fit(epochs=1)
 
-    assert recorder.of("on_step_start")[0].batches == batches
+    assert recorder.of("on_step_start")[0].batches == tuple(batches)
     assert recorder.of("before_forward")[0].inputs is inputs
     assert recorder.of("after_forward")[0].inputs is inputs
     output = recorder.of("after_forward")[0].output
