@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 NNHOOKS = Path(__file__).parent.parent
+OURS = (NNHOOKS, NNHOOKS.parent / "plugins")  # of an editable install; a wheel is a package's
 OTHERS = tuple({*sysconfig.get_paths().values(), "<frozen"})
 
 
@@ -63,7 +64,7 @@ def own_frames(error: BaseException) -> str:
 
 def is_own(filename: str) -> bool:
     """Say whether a file is the user's own, and neither Python's, a package's nor ours."""
-    ours = Path(filename).is_relative_to(NNHOOKS)
+    ours = any(Path(filename).is_relative_to(folder) for folder in OURS)
     return not ours and not filename.startswith(OTHERS) and not filename.startswith("<")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nnhooks.recipe import Along, Recipe, read
+from nnhooks.recipe import Along, Recipe, RecipeError, load
 
 ALONG = Along(first=("device",), last=("loss", "console", "jsonl_log"))
 FULL = "recipe.full.yaml"  # what a run keeps of its recipe, filled in
@@ -58,11 +58,21 @@ def ordered(
     Raises RecipeError.
     """
     along = replace(ALONG, without=tuple(without))
-    if not silent:
-        return read(file, overrides, unset, along)
-    quiet = replace(along, last=tuple(name for name in along.last if name != "console"))
-    recipe = read(file, overrides, unset, replace(quiet, without=()))
-    own = recipe.root.get("plugins", "console")
-    kept = {name for name in without if name != "console" or own}
-    names = kept | {"console"} if own and own.value is not False else kept
-    return read(file, overrides, unset, replace(quiet, without=tuple(sorted(names))))
+    if silent:
+        quiet = replace(along, last=tuple(name for name in along.last if name != "console"))
+        own = load(file, overrides, unset, replace(quiet, without=())).root.get(
+            "plugins", "console"
+        )
+        kept = {name for name in without if name != "console" or own}
+        names = kept | {"console"} if own and own.value is not False else kept
+        along = replace(quiet, without=tuple(sorted(names)))
+    return without_mistakes(load(file, overrides, unset, along))
+
+
+def without_mistakes(recipe: Recipe) -> Recipe:
+    """Return the recipe, or raise RecipeError: with the mistakes that only torch can tell, too."""
+    if recipe.problems:
+        from nnhooks.build import check
+
+        raise RecipeError(check(recipe), recipe.shown)
+    return recipe
