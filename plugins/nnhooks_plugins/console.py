@@ -177,7 +177,8 @@ def summary(trainer: Trainer, seconds: float) -> str:
     """Return how far a run has come, in which time, and how many findings of each kind it has."""
     levels = [finding.level for finding in trainer.findings]
     epochs = trainer.epoch - bool(trainer.batches_used)
-    done = f"{epochs} of {trainer.epochs} epochs, {trainer.step} steps, {clock(seconds)}"
+    steps = "1 step" if trainer.step == 1 else f"{trainer.step} steps"
+    done = f"{epochs} of {trainer.epochs} epochs, {steps}, {clock(seconds)}"
     kinds = [f"{levels.count(level)} {WORDS[level]}" for level in WORDS if level in levels]
     return "; ".join([done, ", ".join(kinds)] if kinds else [done])
 
