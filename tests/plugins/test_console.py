@@ -103,7 +103,7 @@ def test_a_failure_is_named_in_one_place(make_trainer, capsys):
         make_trainer(Fail(), Console()).fit(epochs=3)
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("failed      0 of 3 epochs, 1 steps, ")
+    assert lines[0].startswith("failed      0 of 3 epochs, 1 step, ")
     assert lines[1] == "            ValueError: broken"
 
 
