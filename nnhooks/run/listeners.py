@@ -30,7 +30,7 @@ class Findings:
     def on_epoch_end(self, trainer: Trainer) -> None:
         self._write(trainer.findings)
 
-    @hookimpl
+    @hookimpl(trylast=True)  # checks report in their on_fit_end, too
     def on_fit_end(self, trainer: Trainer) -> None:
         self._write(trainer.findings)
 

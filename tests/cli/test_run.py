@@ -215,6 +215,17 @@ def test_findings_are_shown_and_fail_only_a_strict_run(nnhooks, line):
     assert record(second)["reason"] == "--strict: judge: this is wrong"
 
 
+def test_what_a_check_says_at_the_very_end_is_kept_too(nnhooks, line):
+    with_plugins(line, "gradient_order")
+
+    nnhooks("run", "line.yaml")
+
+    (folder,) = folders(line / "runs")
+    kept = [json.loads(row) for row in (folder / "findings.jsonl").read_text().splitlines()]
+    assert [(found["check"], found["level"]) for found in kept] == [("gradient_order", "ok")]
+    assert record(folder)["findings"] == {"error": 0, "warning": 0, "ok": 1}
+
+
 def test_a_dry_run_takes_one_step_and_keeps_nothing(nnhooks, line):
     with_plugins(line, "plugins.py:Talker")
 
