@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as csv_lines
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from itertools import islice
@@ -105,7 +106,7 @@ class Table:
             raise DataError(f"`features` leaves no column of {self.place()}")
         return columns
 
-    def _numbers(self, column: int) -> Tensor:
+    def _numbers(self, column: int, way_out: str = "`drop` leaves a column out") -> Tensor:
         """Return one column as float32, or say which cell is not a finite number."""
         import pandas as pd
 
@@ -113,11 +114,13 @@ class Table:
         numbers = pd.to_numeric(cells, errors="coerce").to_numpy("float64")
         tensor = torch.tensor(numbers, dtype=torch.float32)
         if not bool(tensor.isfinite().all()):
-            self._refuse(cells, int((~tensor.isfinite()).nonzero()[0]), "a finite number")
+            row = int((~tensor.isfinite()).nonzero()[0])
+            self._refuse(cells, row, "a finite number", way_out)
         return tensor
 
     def _amounts(self, labels: list[int], said: object) -> Tensor:
-        target = torch.stack([self._numbers(column) for column in labels], dim=1)
+        way_out = "text labels need `classes: true`"
+        target = torch.stack([self._numbers(column, way_out) for column in labels], dim=1)
         return target if isinstance(said, list) else target[:, 0]
 
     def _classes(self, labels: list[int]) -> list[Any]:
@@ -142,10 +145,10 @@ class Table:
             raise DataError(f"`validation: {share}` leaves no row of {self.place()} to train on")
         return kept, held
 
-    def _refuse(self, cells: Series[Any], row: int, wanted: str) -> None:
+    def _refuse(self, cells: Series[Any], row: int, wanted: str, way_out: str = "") -> None:
         value = cells.iloc[[row]].tolist()[0]  # a Python value reads better than a NumPy one
         found = "is empty" if value != value or value is None else f"holds {value!r}"
-        hint = "; text labels need `classes: true`" if isinstance(value, str) else ""
+        hint = f"; {way_out}" if isinstance(value, str) else ""
         column = f"column `{cells.name}`"
         raise DataError(f"{self.place(row)}, {column} {found}, not {wanted}{hint}")
 
@@ -196,7 +199,11 @@ def read_csv(path: Path) -> DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(local(path), index_col=False)
+        with warnings.catch_warnings():  # pandas only warns of values that it drops
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(local(path), index_col=False)
+    except pd.errors.ParserWarning:
+        raise DataError(f"{path}: the rows have more values than the header has names") from None
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty") from None
     except pd.errors.ParserError as error:
@@ -207,6 +214,19 @@ def read_csv(path: Path) -> DataFrame:
         raise DataError(f"{path}:{line}: the row has {saw} values, the header {wanted}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    check_names(path, [str(column) for column in frame.columns])
+    return frame
+
+
+def check_names(path: Path, names: list[str]) -> None:
+    """Refuse a first line that has all names in one, or that is a row and has none."""
+    for sign, called in ((";", "`;`"), ("\t", "tabs")):
+        if len(names) == 1 and sign in names[0]:
+            raise DataError(f"{path}: its values are separated by {called}, not by commas")
+    numbered = [str(number) for number in range(len(names))]  # as pandas writes columns unnamed
+    if names != numbered and all(re.fullmatch(r"-?\d*\.?\d+", name) for name in names):
+        line = ",".join(names[:3])
+        raise DataError(f"{path}:1: the first line should name the columns, it begins with {line}")
 
 
 def line_of(path: Path, row: int) -> int:
@@ -231,8 +251,10 @@ def read_parquet(path: Path) -> DataFrame:
 
 def local(path: Path) -> Path:
     """Return a path to an existing local file; pandas would fetch an address by itself."""
-    if "://" in str(path) or re.match(r"\w+:/\w", str(path)):
+    if re.search(r"(^|/)\w{2,}:/", path.as_posix()):  # a path has lost one of the two slashes
         raise DataError(f"{path} is an address; a table is read from a local file only")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file")
     if not path.is_file():
         files = [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else []
         near = get_close_matches(path.name, files, 1)

@@ -101,11 +101,23 @@ def test_the_validation_share_is_held_out_of_each_class_and_never_trained_on():
         ("x,y\n1,2\n", {"features": "5:"}, "`features` leaves no column of"),
         ("x,y\n1,2\n", {"validation": 0.5}, "`validation: 0.5` leaves no row of"),
         (b"x,y\n\xff\xfe,2\n", {}, "is not UTF-8 text: invalid start byte at byte"),
+        ("x,y\n1,2,3\n4,5,6\n", {}, "table.csv: the rows have more values than the header"),
+        ("x;y\n1;2\n", {}, "table.csv: its values are separated by `;`, not by commas"),
+        ("5.1,3.5,1\n4.9,3.0,0\n", {}, "table.csv:1: the first line should name the columns"),
+        ("x,y\nten,4\n", {}, "holds 'ten', not a finite number; `drop` leaves a column out"),
     ],
 )
 def test_a_bad_table_is_named_with_its_place(csv, text, options, message):
     with pytest.raises(DataError, match=re.escape(message)):
         Table(csv=csv(text), **options)
+
+
+def test_columns_numbered_from_zero_are_names_and_a_last_comma_is_no_column(csv):
+    numbered = Table(csv=csv("0,1\n5,6\n"))
+    comma = Table(csv=csv("x,y\n5,6,\n7,8,\n"))
+
+    assert numbered.features == ["0"]
+    assert comma.features == ["x"]
 
 
 def test_ragged_rows_are_named():
@@ -121,8 +133,9 @@ def test_a_missing_file_gets_the_nearest(csv):
 
 
 def test_an_address_is_refused_before_anything_is_fetched():
-    with pytest.raises(DataError, match="is an address"):
-        Table(csv=Path("http://localhost/table.csv"))
+    for address in ("http://localhost/table.csv", "/home/recipes/http:/localhost/table.csv"):
+        with pytest.raises(DataError, match="is an address"):
+            Table(csv=Path(address))
 
 
 def test_a_file_that_is_no_parquet_is_refused(csv):

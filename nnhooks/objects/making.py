@@ -168,7 +168,7 @@ def blamed(message: str, call: Call) -> str | None:
     named += [name for name in call.arguments if name in message.replace(":", " ").split()]
     if named:
         return named[0]
-    words = {word.strip("`'\",;:()[]") for word in message.split()}
+    words = {word.strip("`'\",;:()[]") for word in re.sub(r":\d+", "", message).split()}
     for quoted in (set(re.findall("[`'\"](.+?)[`'\"]", message)), words):
         found = [name for name, one in call.arguments.items() if quoted & _quotations(one)]
         if len(found) == 1:
