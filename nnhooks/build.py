@@ -91,7 +91,7 @@ class Builder:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
-        self.maker = Maker(plan.recipe.shown, {"run.dir": lambda: str(folder)}, plan.plugins)
+        self.maker = Maker(plan.recipe.shown, {"run.dir": lambda: str(folder)})
 
     def built(self) -> Built:
         """Make everything: seeds first, then data, model, loss, plugins and the trainer."""
@@ -168,6 +168,7 @@ class Builder:
         made: dict[str, object] = {}
         for name, call in self.plan.plugins.items():
             made[name] = self.maker.make(call)
+            self.maker.plugins[id(made[name])] = call
             try:
                 check_plugin(made[name], name)
             except PluginError as error:

@@ -343,6 +343,16 @@ REFUSALS = {
         "Plugin failed: KeyError: 'in my plugin'",
         'raise KeyError("in my plugin")',
     ),
+    "a schedule that waits for a metric": (
+        ["scheduler=ReduceLROnPlateau"],
+        "ReduceLROnPlateau needs a metric to judge by, as in `monitor: validation/loss`",
+        "command line: scheduler=ReduceLROnPlateau",
+    ),
+    "validation without batches": (
+        ["plugins=[validation]"],
+        "validation has no batches",
+        "command line: plugins=[validation]",
+    ),
     "an instance method, once the model turns out to be another": (
         ["model={class: net.py:make, kind: a}", "loss=net.py:Points.__len__"],
         "Points.__len__ is a method of Points",

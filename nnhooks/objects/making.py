@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from traceback import walk_tb
 from typing import Any
 
 from nnhooks.data import DataError
@@ -24,11 +25,14 @@ Answer = Callable[[], Any]
 
 @dataclass
 class Maker:
-    """Makes objects; `answers` know what only building can know: `data`, `run.steps`, `model`."""
+    """Makes objects; `answers` know what only building can know: `data`, `run.steps`, `model`.
+
+    `plugins` are the calls of those made so far, by the `id` of what they made.
+    """
 
     recipe: str
     answers: dict[str, Answer] = field(default_factory=dict)
-    plugins: Mapping[str, Call] = field(default_factory=dict)
+    plugins: dict[int, Call] = field(default_factory=dict)
 
     def make(self, call: Call, **filled: Any) -> Any:
         """Return the object that a call makes, or what makes it once it is called.
@@ -132,10 +136,10 @@ class Maker:
             raise self.error(problem_of(error, call.title, place, path)) from error
 
     def culprit(self, error: Exception, call: Call) -> Call:
-        """Return the plugin in whose hook an error came up, else the call itself."""
-        notes = " ".join(getattr(error, "__notes__", []))
-        named = re.search("in plugin `(.+?)`", notes)
-        return self.plugins.get(named.group(1), call) if named else call
+        """Return the plugin in whose code an error came up, else the call itself."""
+        for frame, _ in walk_tb(error.__traceback__):
+            call = self.plugins.get(id(frame.f_locals.get("self")), call)
+        return call
 
     def error(self, *problems: Problem) -> RecipeError:
         """Return problems as an error of this recipe."""

@@ -19,8 +19,11 @@ def monitored(trainer: Trainer, monitor: str) -> float | None:
         return metrics[monitor]
     if trainer.validation is not None and held_out([monitor]) and not held_out(metrics):
         return None
-    near, known = did_you_mean(monitor, metrics), ", ".join(metrics) or "nothing"
-    raise PluginError(f"nobody has logged `{monitor}`{near}; logged is: {known}")
+    hint = did_you_mean(monitor, metrics)
+    if trainer.validation is None and held_out([monitor]):
+        hint = "; it takes data that is held out: `validation: 0.2` in the recipe's data"
+    known = ", ".join(metrics) or "nothing"
+    raise PluginError(f"nobody has logged `{monitor}`; logged is: {known}{hint}")
 
 
 def held_out(names: Iterable[str]) -> bool:

@@ -34,10 +34,8 @@ class Compile:
     ) -> None:
         known = [*torch.compiler.list_backends(), *DEBUGGING]
         if backend not in known:
-            near = did_you_mean(backend, known)
-            raise PluginError(
-                f"torch.compile has no backend `{backend}`{near}; it has: {', '.join(known)}"
-            )
+            it_has = f"it has: {', '.join(known)}{did_you_mean(backend, known)}"
+            raise PluginError(f"torch.compile has no backend `{backend}`; {it_has}")
         self.mode, self.fullgraph, self.dynamic, self.backend = mode, fullgraph, dynamic, backend
 
     @hookimpl

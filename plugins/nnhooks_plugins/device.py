@@ -50,14 +50,13 @@ class Device:
 def pick(name: str) -> torch.device:
     """Return the device of this name; PluginError, naming those there are, if it is not here."""
     here = available()
-    if name == "auto":
-        name = here[-1].partition(":")[0]
-    if name != "cpu" and ":" not in name:
-        name = f"{name}:{os.environ.get('LOCAL_RANK', 0)}"
-    if name not in here:
-        near = did_you_mean(name, here)
-        raise PluginError(f"there is no device `{name}` here{near}; there is: {', '.join(here)}")
-    return torch.device(name)
+    whole = here[-1].partition(":")[0] if name == "auto" else name
+    if whole != "cpu" and ":" not in whole:
+        whole = f"{whole}:{os.environ.get('LOCAL_RANK', 0)}"
+    if whole not in here:
+        there_is = f"there is: {', '.join(here)}{did_you_mean(name, here)}"
+        raise PluginError(f"there is no device `{name}` here; {there_is}")
+    return torch.device(whole)
 
 
 def available() -> list[str]:

@@ -58,11 +58,13 @@ class LrSchedule:
         name = type(self.scheduler).__name__
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             if self.monitor is not None:
-                raise PluginError(f"{name} looks at no metric: leave out monitor={self.monitor!r}")
+                raise PluginError(f"{name} looks at no metric: leave out `monitor: {self.monitor}`")
         elif self.monitor is None:
-            raise PluginError(f"{name} needs a metric to judge by, as in monitor='validation/loss'")
+            raise PluginError(
+                f"{name} needs a metric to judge by, as in `monitor: validation/loss`"
+            )
         elif self.every == "step":
-            raise PluginError(f"{name} judges metrics, and those come with epochs: every='epoch'")
+            raise PluginError(f"{name} judges metrics, and those come with epochs: `every: epoch`")
 
     @hookimpl
     def after_optimizer_step(self, skipped: str) -> None:

@@ -34,8 +34,8 @@ class Validation:
     def __init__(self, every: Annotated[int, Ge(1)] = 1) -> None:
         self.every = every
 
-    @hookimpl
-    def on_fit_start(self, trainer: Trainer) -> None:
+    @hookimpl(trylast=True)  # whoever brings batches has brought them
+    def on_setup(self, trainer: Trainer) -> None:
         if trainer.validation is None:
             raise PluginError(
                 "validation has no batches: give the recipe's data a share, `validation: 0.2`, "

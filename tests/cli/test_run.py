@@ -294,6 +294,7 @@ def test_more_features_than_the_model_takes_reads_clearly(nnhooks, line):
         (["run", "lien.yaml"], 4, "there is no recipe `lien.yaml`"),
         (["run", "line.yaml", "plugins.acuracy={}"], 4, "did you mean `accuracy`?"),
         (["run", "line.yaml", "--device", "tpu:7"], 4, "there is no device `tpu:7`"),
+        (["run", "line.yaml", "--device", "tpu"], 4, "there is no device `tpu`"),
         (["run", "line.yaml", "model.class=gone.py:Net"], 4, "gone.py"),
         (["run", "line.yaml", "--resume"], 4, "there is no earlier run of `line`"),
         (["run", "line.yaml", "--resume", "2020"], 4, "there is no run `2020`"),

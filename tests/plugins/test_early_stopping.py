@@ -58,7 +58,14 @@ def test_the_run_says_why_it_stopped(make_trainer):
 def test_a_metric_that_nobody_logs_is_an_error_that_names_the_nearest(make_trainer):
     trainer = make_trainer(EarlyStopping("validation_loss"), Says(1.0))
 
-    with pytest.raises(PluginError, match=r"`validation_loss`; did you mean `validation/loss`\?"):
+    with pytest.raises(PluginError, match=r"`validation_loss`; .*did you mean `validation/loss`\?"):
+        trainer.fit(epochs=1)
+
+
+def test_a_metric_of_held_out_data_says_that_nothing_is_held_out(make_trainer):
+    trainer = make_trainer(EarlyStopping("validation/loss"))
+
+    with pytest.raises(PluginError, match=r"data that is held out: `validation: 0.2`"):
         trainer.fit(epochs=1)
 
 

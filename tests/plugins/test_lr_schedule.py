@@ -123,7 +123,7 @@ def test_a_plateau_is_judged_by_the_metric_named(make_trainer):
     ("schedule", "options", "message"),
     [
         (ReduceLROnPlateau, {}, "ReduceLROnPlateau needs a metric"),
-        (ReduceLROnPlateau, {"monitor": "loss", "every": "step"}, "every='epoch'"),
+        (ReduceLROnPlateau, {"monitor": "loss", "every": "step"}, "`every: epoch`"),
         (partial(StepLR, step_size=1), {"monitor": "loss"}, "StepLR looks at no metric"),
     ],
 )

@@ -75,7 +75,7 @@ def test_the_model_is_in_eval_mode_without_gradients_and_back_afterwards(make_tr
 
 def test_without_validation_batches_it_says_what_to_do(make_trainer):
     with pytest.raises(PluginError, match=r"has no batches: .* `validation: 0.2`"):
-        make_trainer(Validation()).fit(epochs=1)
+        make_trainer(Validation())
 
 
 def test_batches_that_are_none_are_an_error(make_trainer):
