@@ -61,6 +61,8 @@ class Batches:
 
     def one_epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of this epoch (the first is 1) from number `start` (0 is the first)."""
+        if start >= len(self):
+            return iter(())  # torch splits even nothing into one part
         if isinstance(self.dataset, TensorDataset):
             return self._cut(self.dataset.tensors, epoch, start)
         return self._load(epoch, start)
@@ -72,8 +74,6 @@ class Batches:
         return torch.randperm(rows, generator=generator("order", self.seed, epoch))
 
     def _cut(self, tensors: tuple[Tensor, ...], epoch: int, start: int) -> Iterator[Batch]:
-        if start >= len(self):
-            return  # torch splits even nothing into one part
         first = start * self.batch_size
         if not self.shuffle:
             yield from split([tensor[first:] for tensor in tensors], self.batch_size)
@@ -211,7 +211,7 @@ def shape(value: object) -> str:
         return f"a dict of {', '.join(map(str, value))}"
     if isinstance(value, list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
-    return type(value).__name__
+    return "None" if value is None else type(value).__name__
 
 
 def split(tensors: Iterable[Tensor], size: int) -> Iterator[Batch]:

@@ -101,7 +101,8 @@ class Trainer:
                 break
 
         if not self.batches_used:
-            raise DataError(f"epoch {self.epoch} got no batch: nothing to train on")
+            used_up = " (a generator is used up after one)" if self.epoch > 1 else ""
+            raise DataError(f"epoch {self.epoch} got no batch{used_up}: nothing to train on")
         hook.on_evaluate(trainer=self, epoch=self.epoch)
         self.batches_used = 0
         hook.on_epoch_end(trainer=self, epoch=self.epoch, metrics=self.metrics)
@@ -197,6 +198,14 @@ class Trainer:
             error.add_note(f"in epoch {self.epoch}, step {self.step}")
         for frame in frames:
             if frame.f_code is type(self).train_step.__code__:
-                tensors = {n: frame.f_locals.get(n) for n in ("inputs", "output", "target")}
-                known = [f"{n} {shape(value)}" for n, value in tensors.items() if value is not None]
-                error.add_note(f"with {', '.join(known)}")
+                names = [n for n in ("inputs", "output", "target", "loss") if n in frame.f_locals]
+                known = [f"{name} {shape(frame.f_locals[name])}" for name in names]
+                if known:
+                    error.add_note(f"with {', '.join(known)}")
+                if "loss" in names and not can_go_backward(frame.f_locals["loss"]):
+                    error.add_note("the loss should be one number, in a tensor with a gradient")
+
+
+def can_go_backward(loss: object) -> bool:
+    """Say whether `backward` can be called on this."""
+    return isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad

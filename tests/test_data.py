@@ -75,6 +75,10 @@ def test_an_epoch_can_be_taken_up_at_any_batch(shuffle, start, workers):
     assert rows(rest) == rows(whole[start:])
 
 
+def test_nothing_makes_no_batches():
+    assert list(Batches([], 3)) == []
+
+
 def test_augmentation_in_workers_does_not_depend_on_where_the_epoch_was_taken_up():
     batches = Batches(Augmented(), batch_size=2, shuffle=True, workers=2)
 

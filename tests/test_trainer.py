@@ -280,6 +280,24 @@ class TestFailures:
             "with inputs (4, 5) float32, target (4, 1) float32",
         ]
 
+    @pytest.mark.parametrize(
+        ("loss", "shown"),
+        [
+            (lambda output, target: None, "loss None"),
+            (lambda output, target: 0.5, "loss float"),
+            (lambda output, target: output - target, "loss (4, 1) float32"),
+            (lambda output, target: output.detach().sum(), "loss () float32"),
+        ],
+    )
+    def test_a_loss_that_cannot_go_backward_is_told(self, make_trainer, loss, shown):
+        with pytest.raises((AttributeError, RuntimeError)) as raised:
+            make_trainer(loss=loss).fit(epochs=1)
+
+        where, shapes, reason = raised.value.__notes__
+        assert where == "in epoch 1, step 1"
+        assert shapes.endswith(shown)
+        assert reason == "the loss should be one number, in a tensor with a gradient"
+
     def test_every_plugin_ends_even_if_others_fail_to(self, make_trainer, recorder):
         with pytest.raises(ValueError, match="bad day") as raised:
             make_trainer(
@@ -317,6 +335,10 @@ class TestFailures:
     def test_an_epoch_without_batches_is_an_error(self, make_trainer, batches):
         with pytest.raises(DataError, match="epoch 1 got no batch"):
             make_trainer(batches=batches).fit(epochs=1)
+
+    def test_a_generator_that_is_used_up_is_told(self, make_trainer):
+        with pytest.raises(DataError, match=r"epoch 2 got no batch \(a generator is used up"):
+            make_trainer(batches=iter(one_batch())).fit(epochs=2)
 
     def test_a_batch_that_is_no_pair_is_an_error(self, make_trainer):
         with pytest.raises(DataError, match=re.escape("got (4, 2) float32")):

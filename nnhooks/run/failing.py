@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import traceback
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Any
 
+from nnhooks.data import DataError
 from nnhooks.objects.local import is_own, shown
+from nnhooks.plugins import PluginError
 
 if TYPE_CHECKING:
     from nnhooks.trainer import Trainer
 
 MOST_SHOWN = 6  # parameters whose shapes are told
+WORKER = re.compile(  # a DataLoader worker's error, which torch tells with its whole traceback
+    r"Caught \w+ in (DataLoader worker process \d+)\.\n(Original Traceback .*\n)(?=\S)(.*)",
+    re.DOTALL,
+)
+FRAME = re.compile(r'File "(.+)", line (\d+), in (.+)\n +(.+)')
 
 
 def told(error: BaseException, trainer: Trainer) -> str:
@@ -22,18 +30,29 @@ def told(error: BaseException, trainer: Trainer) -> str:
         shapes = [f"{name} {tuple(p.shape)}" for name, p in trainer.model.named_parameters()]
         more = ", ..." if len(shapes) > MOST_SHOWN else ""
         notes.append(f"the parameters are {', '.join(shapes[:MOST_SHOWN])}{more}")
-    lines = [f"training failed: {summary(error)}", *(f"  {note}" for note in notes)]
+    said = summary(error).replace("\n", "\n    ")
+    lines = [f"training failed: {said}", *(f"  {note}" for note in notes)]
     return "\n".join([*lines, *own_frames(error)])
 
 
 def summary(error: BaseException) -> str:
-    """Return the kind of an error and what it says."""
+    """Return the kind of an error and what it says; ours are plain sentences already."""
+    if found := WORKER.match(str(error)):
+        where, _, told = found.groups()
+        return f"{told.strip()} (in {where})"
+    if isinstance(error, DataError | PluginError):
+        return str(error)
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def own_frames(error: BaseException) -> Iterator[str]:
     """Yield, for each frame of the user's own code, its place and its line."""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if is_own(frame.filename):
-            yield f"  {shown(Path(frame.filename))}:{frame.lineno}, in {frame.name}"
-            yield f"    {frame.line}"
+    frames: list[Any] = [
+        (f.filename, f.lineno, f.name, f.line) for f in extract_tb(error.__traceback__)
+    ]
+    if found := WORKER.match(str(error)):
+        frames += FRAME.findall(found[2])
+    for file, line, name, text in frames:
+        if is_own(file):
+            yield f"  {shown(Path(file))}:{line}, in {name}"
+            yield f"    {text}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EPOCHS = 50  # about as many are printed; of more, only every so many
 WIDTH = 80
+LEAST = 40  # columns beside the head of a block; if there are fewer, the text goes below it
 WORDS = {"error": "FAIL", "warning": "WARN", "ok": "OK"}
 STYLES = {"FAIL": "bold red", "WARN": "yellow", "OK": "green"}  # beside the word, not instead
 
@@ -38,12 +39,17 @@ class Console:
         self.view = Lines()
         self.started = monotonic()
         self.printed = 0
+        self.begun = -1  # the step before the epoch that began last
 
     @hookimpl(tryfirst=True)  # others report from their on_fit_start
     def on_fit_start(self, trainer: Trainer) -> None:
         self.started, self.printed = monotonic(), trainer.epoch
         if trainer.is_main and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
             self.view = Screen(trainer)
+
+    @hookimpl
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        self.begun = trainer.step
 
     @hookimpl
     def on_epoch_end(self, trainer: Trainer, epoch: int) -> None:
@@ -58,11 +64,13 @@ class Console:
 
     @hookimpl(trylast=True)  # others report and print in their on_fit_end
     def on_fit_end(self, trainer: Trainer, outcome: Outcome, error: BaseException | None) -> None:
-        if self.printed < trainer.epoch and not trainer.batches_used:
+        is_open = trainer.batches_used > 0 or trainer.step == self.begun
+        epochs = trainer.epoch - is_open
+        if self.printed < epochs:
             self.show_epoch(trainer)
         self.view.close()
         if trainer.is_main:
-            done = summary(trainer, monotonic() - self.started)
+            done = summary(trainer, epochs, monotonic() - self.started)
             self.view.block(f"{outcome:<11} ", [done, *reason(trainer, error)])
 
     def show_epoch(self, trainer: Trainer) -> None:
@@ -97,9 +105,12 @@ class Lines:
     def block(self, head: str, paragraphs: list[str]) -> None:
         """Print paragraphs beside a head, whose first word is the one to be searched for."""
         style = STYLES.get(head.split()[0], "bold")
+        if self.width < len(head) + LEAST:
+            self.write(head.rstrip(), style)
+            head, style = "  ", ""
         for paragraph in "\n".join(paragraphs).splitlines():
             indent = " " * (len(paragraph) - len(paragraph.lstrip()))
-            width = max(40, self.width - len(head))
+            width = self.width - len(head)
             for line in wrap(printable(paragraph), width, subsequent_indent=indent):
                 self.write(head + line, style)
                 head, style = " " * len(head), ""
@@ -173,10 +184,9 @@ def said(finding: Finding) -> list[str]:
     return [where + finding.message, finding.evidence, way_out]
 
 
-def summary(trainer: Trainer, seconds: float) -> str:
+def summary(trainer: Trainer, epochs: int, seconds: float) -> str:
     """Return how far a run has come, in which time, and how many findings of each kind it has."""
     levels = [finding.level for finding in trainer.findings]
-    epochs = trainer.epoch - bool(trainer.batches_used)
     steps = "1 step" if trainer.step == 1 else f"{trainer.step} steps"
     done = f"{epochs} of {trainer.epochs} epochs, {steps}, {clock(seconds)}"
     kinds = [f"{levels.count(level)} {WORDS[level]}" for level in WORDS if level in levels]
@@ -187,8 +197,8 @@ def reason(trainer: Trainer, error: BaseException | None) -> list[str]:
     """Return why a run ended before its time, if it did."""
     if isinstance(error, KeyboardInterrupt):
         return [str(error) or "by Ctrl-C"]
-    if error:
-        return [f"{type(error).__name__}: {error}"]
+    if error:  # all of it comes with the traceback, or whatever stands for that
+        return [f"{type(error).__name__}: {error}".partition("\n")[0]]
     return [trainer.stop_reason]
 
 

@@ -49,6 +49,18 @@ def measure(values):
 """
 
 
+WORDS = """
+from torch.utils.data import Dataset
+
+class Words(Dataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, row):
+        return {}["height"]
+"""
+
+
 @pytest.fixture
 def line(here):
     """A folder with a recipe, `line.yaml`, and plugins that judge, break and talk."""
@@ -260,6 +272,19 @@ def test_an_error_in_the_users_code_is_told_with_its_place_and_only_their_frames
     assert record(folder)["outcome"] == "failed"
     assert record(folder)["exit_code"] == 1
     assert (folder / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_an_error_in_a_worker_is_told_without_the_frames_of_torch(nnhooks, line):
+    (line / "data.py").write_text(WORDS)
+
+    result = nnhooks("run", "line.yaml", "data={class: data.py:Words, workers: 1}")
+
+    told = result.stderr[result.stderr.index("error:") :].splitlines()
+    assert told == [
+        "error: training failed: KeyError: 'height' (in DataLoader worker process 0)",
+        "  data.py:9, in __getitem__",
+        '    return {}["height"]',
+    ]
 
 
 def test_debug_shows_the_whole_traceback(process, line):

@@ -8,8 +8,9 @@ import sys
 from contextlib import suppress
 
 import pytest
+import torch
 
-from nnhooks import Finding, hookimpl
+from nnhooks import DataError, Finding, hookimpl
 from nnhooks_plugins.console import Console
 from nnhooks_plugins.loss import Loss
 
@@ -107,6 +108,26 @@ def test_a_failure_is_named_in_one_place(make_trainer, capsys):
     assert lines[1] == "            ValueError: broken"
 
 
+def test_an_epoch_that_got_no_batch_is_not_counted(make_trainer, capsys):
+    used_up = iter([(torch.ones(1, 2), torch.ones(1, 1))])
+    with pytest.raises(DataError):
+        make_trainer(Console(), batches=used_up).fit(epochs=3)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines[:2]] == ["epoch=1/3", "failed      1 of 3 epochs"]
+
+
+def test_in_a_narrow_terminal_text_stands_below_its_head(make_trainer, capsys):
+    console = Console()
+    console.view.width = 44
+
+    make_trainer(Report(FINDING), console).fit(epochs=1)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["FAIL  gradient_order", "  step 2: zero_grad is missing:"]
+    assert max(map(len, lines)) <= 44
+
+
 def test_an_interruption_says_who_asked(make_trainer, capsys):
     with pytest.raises(KeyboardInterrupt):
         make_trainer(Interrupt(), Console()).fit(epochs=3)
@@ -136,7 +157,8 @@ def test_a_process_that_is_not_the_main_one_prints_nothing(make_trainer, capsys)
 def test_no_step_waits_for_it():
     listening = {name for name in vars(Console) if name.startswith(("on_", "after_", "before_"))}
 
-    assert listening == {"on_fit_start", "on_epoch_end", "on_finding", "on_fit_end"}
+    epochs = {"on_epoch_start", "on_epoch_end"}
+    assert listening == {"on_fit_start", *epochs, "on_finding", "on_fit_end"}
 
 
 def test_a_terminal_shows_a_table_and_a_bar_that_goes_away():
