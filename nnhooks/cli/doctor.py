@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 import click
 
 from nnhooks.cli.base import Command
+from nnhooks.cli.tables import beside
 from nnhooks.run.facts import system, versions
 
 PACKAGES = ["numpy", "pandas", "pyarrow", "pluggy", "pyyaml", "pydantic", "click", "rich"]
@@ -54,7 +55,7 @@ def broken() -> Iterator[str]:
             yield f"plugin {name} ({entry.value}): {problem}"
         else:
             working.append(name)
-    click.echo(f"{'plugins':10} {', '.join(working) or 'none'}")
+    click.echo(beside(f"{'plugins':10} ", ", ".join(working) or "none"))
 
 
 def failure(entry: EntryPoint) -> str:

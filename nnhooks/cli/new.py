@@ -34,7 +34,10 @@ def new() -> None:
 @click.argument("name")
 @click.option("--here", is_flag=True, help="Write one file, to be named from a recipe beside it.")
 def plugin(name: str, here: bool) -> None:
-    """Start the plugin NAME: a folder nnhooks-NAME that can be installed, tested and run."""
+    """Start the plugin NAME.
+
+    It is a folder nnhooks-NAME that can be installed, tested and run.
+    """
     words = named(name, module=f"{identifier(name)}" if here else f"nnhooks_{identifier(name)}")
     if here:
         create(Path(), PLUGIN_HERE, words)

@@ -89,7 +89,10 @@ def recipes(ctx: click.Context) -> None:
 @click.argument("name")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def copy(name: str, file: Path | None) -> None:
-    """Copy the recipe NAME to FILE, and the files it names beside it; nothing is overwritten."""
+    """Copy the recipe NAME, and the files that it names.
+
+    They go to FILE and beside it, or into the current folder; nothing is overwritten.
+    """
     known = shipped()
     if name not in known:
         near = nearest(name, known)

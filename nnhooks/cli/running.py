@@ -49,7 +49,8 @@ NEWEST = ""  # what `--resume` says alone
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default="runs",
-    help="Where run folders are made.  [default: runs]",
+    show_default=True,
+    help="Where run folders are made.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print one line at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per event.")

@@ -9,12 +9,17 @@ from typing import Any
 import click
 
 from nnhooks.cli.base import Group
-from nnhooks.cli.tables import table
+from nnhooks.cli.tables import beside, table
 from nnhooks.run.past import all_runs, find, is_held
 from nnhooks.run.record import Record
 
 OUT = click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default="runs", help="Where the runs are."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Where the runs are.",
 )
 
 
@@ -41,13 +46,17 @@ def runs(ctx: click.Context, out: Path, as_json: bool) -> None:
 @OUT
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(run: str, out: Path, as_json: bool) -> None:
-    """Show the run RUN: its folder, its name, or the beginning of its name."""
+    """Show one run.
+
+    RUN is its folder, its name, or the beginning of its name.
+    """
     facts = known(find(out, run))
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' '):10} {written(value)}")
+        if text := written(value):
+            click.echo(beside(f"{name.replace('_', ' '):10} ", text))
 
 
 def known(record: Record) -> dict[str, Any]:

@@ -51,6 +51,14 @@ def test_help_opens_with_an_example_that_names_the_command(nnhooks, name):
         assert f"nnhooks {name}" in first
 
 
+@pytest.mark.parametrize("group", [[], ["new"], ["recipes"], ["runs"]], ids=str)
+def test_no_line_about_a_command_is_cut_short(nnhooks, group):
+    listed = nnhooks(*group, "--help").output.partition("Commands:")[2]
+
+    assert listed
+    assert "..." not in listed
+
+
 def test_the_version_is_told(nnhooks):
     assert nnhooks("-V").output == nnhooks("--version").output == "nnhooks 0.1.0\n"
 
