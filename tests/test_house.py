@@ -19,7 +19,7 @@ FLOORS = [  # a room imports only from floors below its own
     {"data", "recipe", "findings"},
     {"hookspecs", "evaluation", "tables"},
     {"plugins"},
-    {"state"},
+    {"state", "watching"},
     {"trainer"},
     {"objects"},
     {"build", "editor"},
