@@ -11,24 +11,30 @@ In plain PyTorch:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
-from nnhooks import Batch, Trainer, Watch, hookimpl, watch
+from annotated_types import Gt, Lt
+
+from nnhooks import Batch, Finding, Trainer, Watch, hookimpl, watch
 
 
 class Checks:
     """Looks for silent mistakes while training goes on, with every installed check.
 
-    `without` names checks to leave out; `expect` says what should be so, for exact checks.
+    `without` names checks to leave out, `strict` those whose first error stops the run; `expect`
+    says what should be so, for exact checks; `overhead` is the share of a step to spend on them.
     """
 
     def __init__(
         self,
         without: Sequence[str] = (),
+        strict: Sequence[str] = (),
         expect: dict[str, Any] | None = None,
-        overhead: float = 0.01,
+        overhead: Annotated[float, Gt(0), Lt(1)] = 0.01,
     ) -> None:
-        self.without, self.expect, self.overhead = without, expect, overhead
+        self.without, self.strict = without, strict
+        self.expect, self.overhead = expect, overhead
         self.watch: Watch | None = None
 
     @hookimpl(trylast=True)  # what others do to the model at the start is none of the loop's
@@ -42,10 +48,16 @@ class Checks:
             expect=self.expect,
             without=self.without,
             overhead=self.overhead,
-            tell=trainer.report,
+            tell=partial(self.tell, trainer),
         )
         self.watch.__enter__()
         self.watch.train()
+
+    def tell(self, trainer: Trainer, finding: Finding) -> None:
+        """Report a finding; stop at an error of a check that is strict."""
+        trainer.report(finding)
+        if finding.level == "error" and finding.check in self.strict:
+            trainer.stop(f"{finding.check}: {finding.message}")
 
     @hookimpl
     def on_step_start(self, batches: Sequence[Batch]) -> None:
