@@ -22,7 +22,7 @@ FLOORS = [  # a room imports only from floors below its own
     {"state", "watching"},
     {"trainer"},
     {"objects"},
-    {"build", "editor"},
+    {"build", "editor", "integrations"},
     {"run", "testing"},
     {"cli"},
 ]
