@@ -40,6 +40,7 @@ class Check(Events):
         if rule in self.found:
             return
         self.found.add(rule)
+        package, _, _ = type(self).__module__.partition(".")
         self.watch.report(
             Finding(
                 check=type(self).__module__.rpartition(".")[2],
@@ -48,7 +49,7 @@ class Check(Events):
                 message=message,
                 step=self.watch.step,
                 about=about,
-                place=own_line() if place is None else place,
+                place=own_line(package) if place is None else place,
                 evidence=evidence,
                 way_out=way_out,
             )
