@@ -3,6 +3,7 @@
     on_start
         on_optimizer                    once for each, when it is built or first steps
         on_batch                        where the loop tells: Trainer, watch.batch
+        on_loader  on_fetched  on_exhausted     of a DataLoader, whoever iterates over it
         before_forward  after_forward   a model is called: a module that no other module calls
             after_module                each module inside it                       } only while
         after_function                  each call of a torch function with tensors  } inspecting
@@ -10,11 +11,13 @@
         after_zero_grad  after_clip  after_scale  after_unscale
         before_step  after_step         of an optimizer
         after_schedule
+        after_state_dict  after_load  after_save    whoever calls them
         on_epoch_end  on_metric  on_saved  on_loaded
     on_end
 
 The first steps of each optimizer and every so-manieth after are *inspected*: then modules,
-functions and the graph can be looked into. All else is told always, so it has to be cheap.
+functions and the graph can be looked into; functions also in the first evaluations. All else is
+told always, so it has to be cheap.
 """
 
 from __future__ import annotations
@@ -40,6 +43,15 @@ class Events:
 
     def on_batch(self, inputs: Any, target: Any) -> None:
         """A batch is about to be used."""
+
+    def on_loader(self, loader: Any) -> None:
+        """A DataLoader begins to give batches."""
+
+    def on_fetched(self, loader: Any, batch: Any) -> None:
+        """A DataLoader has given a batch."""
+
+    def on_exhausted(self, loader: Any) -> None:
+        """A DataLoader has no more batches."""
 
     def before_forward(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         """A model is about to be called."""
@@ -81,6 +93,15 @@ class Events:
 
     def after_schedule(self, scheduler: Any) -> None:
         """A learning rate scheduler has stepped."""
+
+    def after_state_dict(self, module: nn.Module, state: Any) -> None:
+        """`state_dict` was called; its tensors are the module's own, not copies."""
+
+    def after_load(self, module: nn.Module, state: Any, report: Any) -> None:
+        """`load_state_dict` has put a state into a module, with this report."""
+
+    def after_save(self, content: Any) -> None:
+        """`torch.save` has written this."""
 
     def on_epoch_end(self) -> None:
         """Whoever owns the loop says that every batch has been used."""

@@ -1,8 +1,9 @@
 """Senses: torch's own process-wide hooks, turned into the events that checks look at.
 
 Where torch has no hook, a function is wrapped while somebody watches: `torch.autograd.backward`
-(every `Tensor.backward` ends there), `Optimizer.zero_grad`, `clip_grad_norm_`, `GradScaler` and
-the schedulers. Nothing is changed in what they compute, and `close` puts everything back.
+(every `Tensor.backward` ends there), `Optimizer.zero_grad`, `clip_grad_norm_`, `GradScaler`, the
+schedulers, iteration over a `DataLoader`, and what keeps and brings back states. Nothing is
+changed in what they compute, and `close` puts everything back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +27,13 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from nnhooks.watching.graph import Graph
 from nnhooks.watching.watch import Watch
+
+GLANCES = 8  # forward passes without gradients whose functions are told whatever the step
 
 
 class Senses:
@@ -39,6 +45,7 @@ class Senses:
         self.stepping = 0  # of optimizers that step inside one another's step
         self.undo = ExitStack()
         self.functions = Functions(watch)
+        self.loaders: WeakKeyDictionary[Any, DataLoader[Any]] = WeakKeyDictionary()
 
     def open(self) -> None:
         """Begin to sense."""
@@ -56,6 +63,11 @@ class Senses:
         self._wrap(torch.amp.GradScaler, "unscale_", self._unscaled)
         for kind in (LRScheduler, ReduceLROnPlateau):
             self._wrap(kind, "step", self._scheduled)
+        self._wrap(DataLoader, "__iter__", self._iterated)
+        self._wrap(_BaseDataLoaderIter, "__next__", self._fetched)
+        self._wrap(nn.Module, "state_dict", self._stated)
+        self._wrap(nn.Module, "load_state_dict", self._loaded)
+        self._wrap(torch, "save", self._saved)
         if self.watch.wants("after_function"):
             self.functions.__enter__()
 
@@ -87,6 +99,8 @@ class Senses:
         self.depth += 1
         if self.depth == 1:
             self.watch.saw_model(module)
+            if not torch.is_grad_enabled():
+                self.functions.glance()
             self.watch.tell("before_forward", module, inputs)
 
     def _after_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -131,6 +145,42 @@ class Senses:
         self.watch.tell("after_unscale", scaler, optimizer)
         return result
 
+    # Data and states
+
+    def _iterated(self, function: Any, loader: DataLoader[Any]) -> Any:
+        iterator = function(loader)
+        self.loaders[iterator] = loader
+        self.watch.tell("on_loader", loader)
+        return iterator
+
+    def _fetched(self, function: Any, iterator: Any) -> Any:
+        loader = self.loaders.get(iterator)
+        try:
+            batch = function(iterator)
+        except StopIteration:
+            self.watch.tell("on_exhausted", loader)
+            raise
+        if loader is not None:
+            self.watch.tell("on_fetched", loader, batch)
+        return batch
+
+    def _stated(self, function: Any, module: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+        state = function(module, *arguments, **keywords)
+        if not arguments and keywords.get("destination") is None:  # else it is part of another's
+            self.watch.tell("after_state_dict", module, state)
+        return state
+
+    def _loaded(
+        self, function: Any, module: nn.Module, state: Any, *arguments: Any, **keywords: Any
+    ) -> Any:
+        report = function(module, state, *arguments, **keywords)
+        self.watch.tell("after_load", module, state, report)
+        return report
+
+    def _saved(self, function: Any, content: Any, *arguments: Any, **keywords: Any) -> None:
+        function(content, *arguments, **keywords)
+        self.watch.tell("after_save", content)
+
     # Optimizers
 
     def _built(self, function: Any, optimizer: Optimizer, *arguments: Any, **keywords: Any) -> None:
@@ -162,6 +212,8 @@ class Functions(TorchFunctionMode):
         super().__init__()
         self.watch = watch
         self.on = False
+        self.glances = GLANCES
+        self.glancing = False
 
     def __enter__(self) -> Functions:
         self.on = True
@@ -176,12 +228,21 @@ class Functions(TorchFunctionMode):
         keywords: Mapping[str, Any] | None = None,
     ) -> Any:
         result = function(*arguments, **(keywords or {}))
-        if self.watch.inspecting:
+        if self.watch.inspecting or self.glancing:
             self.watch.tell("after_function", function, arguments, keywords or {}, result)
         return result
 
+    def glance(self) -> None:
+        """Be there in the first evaluations too, until the next step."""
+        if self.glances and self.watch.wants("after_function"):
+            self.glances -= 1
+            self.glancing = True
+            if not self.on and _get_current_function_mode() is None:
+                self.__enter__()
+
     def follow(self) -> None:
         """Be there while the watch is inspecting, and only then."""
+        self.glancing = False
         if self.watch.inspecting and not self.on and self.watch.wants("after_function"):
             self.__enter__()
         elif not self.watch.inspecting:
