@@ -108,6 +108,8 @@ class Senses:
         if self.watch.inspecting:
             self.watch.tell("after_module", module, inputs, output)
         if self.depth == 0:
+            if self.functions.on:
+                self.watch.origins.answered(output)
             self.watch.tell("after_forward", module, inputs, output)
 
     # Gradients
@@ -229,7 +231,7 @@ class Functions(TorchFunctionMode):
     ) -> Any:
         result = function(*arguments, **(keywords or {}))
         if self.watch.inspecting or self.glancing:
-            self.watch.tell("after_function", function, arguments, keywords or {}, result)
+            self.watch.saw_function(function, arguments, keywords or {}, result)
         return result
 
     def glance(self) -> None:
@@ -246,6 +248,7 @@ class Functions(TorchFunctionMode):
         if self.watch.inspecting and not self.on and self.watch.wants("after_function"):
             self.__enter__()
         elif not self.watch.inspecting:
+            self.watch.origins.forget()
             self.leave()
 
     def leave(self) -> None:

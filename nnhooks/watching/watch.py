@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from nnhooks.findings import Finding, Level, verdict
 from nnhooks.watching.check import Check
 from nnhooks.watching.events import EVENTS, Events
 from nnhooks.watching.graph import Graph
+from nnhooks.watching.origins import Origins
 
 FIRST = 5  # steps of each optimizer that are inspected
 EVERY = 50  # and one of so many after that, or fewer where that would cost too much
@@ -38,6 +40,7 @@ class Watch:
         self.checks = list(checks)
         self.findings: list[Finding] = []
         self.graph: Graph | None = None
+        self.origins = Origins()  # of tensors, by the functions that made them
         self.phase = ""
         self.epoch = 1
         self.steps: dict[Optimizer, int] = {}
@@ -137,6 +140,18 @@ class Watch:
         finally:
             self._busy = False
             self._spent += perf_counter() - began
+
+    def saw_function(
+        self, function: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], result: Any
+    ) -> None:
+        """Learn what a function promises of its result, and tell of it."""
+        if self._busy:  # it is a check that calls it
+            return
+        began = perf_counter()
+        with suppress(Exception):  # then no more is known of the result than of any tensor
+            self.origins.follow(function, arguments, keywords, result)
+        self._spent += perf_counter() - began
+        self.tell("after_function", function, arguments, keywords, result)
 
     def wants(self, event: str) -> bool:
         """Say whether any check looks at this moment."""
