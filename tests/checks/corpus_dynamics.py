@@ -1,5 +1,7 @@
 """Programs whose numbers run away, fade or stand still, and their right twins."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from lab import blobs, fit, line, mlp, pair, sgd
@@ -38,7 +40,6 @@ def division_by_a_standard_deviation_of_zero(lab, bug):
 @pair("F01-softmax", "nonfinite-loss", "nonfinite-grad")
 def softmax_written_by_hand_overflows(lab, bug):
     x, y = blobs()
-    x = x * 40
     model = nn.Linear(10, 4)
     optimizer = sgd(model, 1e-4)
 
@@ -48,7 +49,7 @@ def softmax_written_by_hand_overflows(lab, bug):
             logits = model(x)
             if not bug:
                 logits = logits - logits.max(1, keepdim=True).values
-            exponents = (logits * 4).exp()
+            exponents = (logits * 160).exp()
             probability = exponents / exponents.sum(1, keepdim=True)
             loss = -(probability[torch.arange(len(y)), y] + 1e-12).log().mean()
             loss.backward()
@@ -279,7 +280,7 @@ def ten_layers_of_tiny_weights(lab, bug):
 def six_layers_of_large_weights(lab, bug):
     sizes = [10, 64, 64, 64, 64, 64, 64]
     layers = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     model, (x, y) = nn.Sequential(*layers, nn.Linear(64, 1)), line()
     if bug:

@@ -192,7 +192,7 @@ class Units(Check):
             self.times[id(weight)] = self.times[id(weight)] + 1 if same else 0
             if self.times[id(weight)] < STEPS:
                 continue
-            stuck = not bool(weight.grad.any())  # type: ignore[union-attr]
+            stuck = not bool(weight.grad.any())
             unmoved += stuck
             if not stuck or unmoved > 1:
                 name = self.watch.name(weight)
