@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nnhooks.findings import Finding, verdict
     from nnhooks.hookspecs import HookSpecs, Outcome, hookimpl
     from nnhooks.plugins import PluginError, did_you_mean
+    from nnhooks.probing.opening import probe
     from nnhooks.tables import Table
     from nnhooks.trainer import Interrupted, Trainer
     from nnhooks.watching.check import Check
@@ -25,6 +26,7 @@ _HOMES = {  # torch is imported by whoever asks for one of these, not by `import
     "findings": ["Finding", "verdict"],
     "hookspecs": ["HookSpecs", "Outcome", "hookimpl"],
     "plugins": ["PluginError", "did_you_mean"],
+    "probing.opening": ["probe"],
     "tables": ["Table"],
     "trainer": ["Interrupted", "Trainer"],
     "watching.check": ["Check"],
@@ -53,6 +55,7 @@ __all__ = [  # noqa: RUF022 (in the order of a run)
     "watch",
     "Watch",
     "Check",
+    "probe",
 ]
 
 

@@ -20,7 +20,7 @@ FLOORS = [  # a room imports only from floors below its own
     {"hookspecs", "evaluation", "tables"},
     {"plugins"},
     {"state", "watching"},
-    {"trainer"},
+    {"trainer", "probing"},
     {"objects"},
     {"build", "editor", "integrations"},
     {"run", "testing"},
