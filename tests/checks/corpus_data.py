@@ -287,3 +287,319 @@ def the_labels_are_those_of_the_batch_before(lab, bug):
                 j = i - 16 if bug else i
                 train_step(model, optimizer, x[i : i + 16], y[j : j + 16], F.mse_loss)
     return model
+
+
+# Inputs
+
+
+@pair("E03", "input-scale")
+def inputs_are_not_normalised(lab, bug):
+    x, y = blobs()
+    x = (x - x.min()) / (x.max() - x.min()) * 255
+    if not bug:
+        x = (x - x.mean(0)) / x.std(0)
+    model = mlp()
+    return fit(lab, model, sgd(model, lr=1e-4 if bug else 0.05), x, y)
+
+
+def pictures(n=96, side=16, seed=0):
+    """Return smooth colour pictures in bytes, channels last, and which half is brighter."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(n, 3, 4, 4, generator=generator)
+    smooth = F.interpolate(coarse, size=(side, side), mode="bilinear")
+    smooth = smooth * torch.tensor([1.0, 0.6, 0.3])[None, :, None, None]
+    labels = (
+        smooth[..., : side // 2].mean((1, 2, 3)) > smooth[..., side // 2 :].mean((1, 2, 3))
+    ).long()
+    return (smooth.permute(0, 2, 3, 1) * 255).round(), labels
+
+
+def cnn(c=2):
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(128, c),
+    )
+
+
+@pair("E03-images", "input-scale")
+def pixels_are_left_as_bytes(lab, bug):
+    x, y = pictures()
+    x = x.permute(0, 3, 1, 2).contiguous()
+    model = cnn()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            for rows in torch.randperm(len(x)).split(16):
+                images = x[rows] if bug else x[rows] / 127.5 - 1
+                train_step(model, optimizer, images, y[rows])
+    return model
+
+
+@pair("E03-twice", "input-scale")
+def pixels_are_divided_twice(lab, bug):
+    x, y = pictures()
+    x = x.permute(0, 3, 1, 2) / 255
+    model = cnn()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for inputs, target in DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True):
+            train_step(model, optimizer, inputs / 255 if bug else inputs, target)
+    return model
+
+
+@pair("E03-layout", "image-layout")
+def channels_are_viewed_instead_of_moved(lab, bug):
+    x, y = pictures()
+    x = x / 127.5 - 1
+    x = x.reshape(len(x), 3, 16, 16) if bug else x.permute(0, 3, 1, 2)
+    model = cnn()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for i in range(0, len(x), 16):
+                train_step(model, optimizer, x[i : i + 16], y[i : i + 16])
+    return model
+
+
+@pair("E03-evaluation", "input-shift")
+def evaluation_forgets_to_normalise(lab, bug):
+    x, y = blobs(n=320)
+    x = x * 3 + 12
+    train, held = slice(0, 256), slice(256, 320)
+    mean, spread = x[train].mean(0), x[train].std(0)
+    model = mlp(drop=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            model.train()
+            for rows in torch.randperm(256).split(32):
+                train_step(model, optimizer, (x[rows] - mean) / spread, y[rows])
+            model.eval()
+            with torch.no_grad():
+                inputs = x[held] if bug else (x[held] - mean) / spread
+                (model(inputs).argmax(1) == y[held]).float().mean()
+    return model
+
+
+@pair("E04", "feature-scale")
+def features_differ_by_orders_of_magnitude(lab, bug):
+    x, y = blobs()
+    x = x.clone()
+    if bug:
+        x[:, 0] *= 1e-5
+        x[:, 1] *= 10
+    model = mlp()
+    return fit(lab, model, sgd(model, lr=0.01), x, y)
+
+
+@pair("E05", "nonfinite-input", "nonfinite-loss")
+def one_row_holds_nan(lab, bug):
+    x, y = blobs()
+    x = x.clone()
+    if bug:
+        x[5, 2] = math.nan
+    model = mlp()
+    return fit(lab, model, sgd(model), x, y)
+
+
+@pair("E05-division", "nonfinite-input", "nonfinite-loss", "nonfinite-grad")
+def a_constant_feature_is_divided_by_its_spread(lab, bug):
+    x, y = line()
+    x = x.clone()
+    x[:, 4] = 3.0
+    x = (x - x.mean(0)) / (x.std(0, correction=0) + (0 if bug else 1e-6))
+    model = mlp(c=1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for i in range(0, len(x), 64):
+                train_step(model, optimizer, x[i : i + 64], y[i : i + 64], F.mse_loss)
+    return model
+
+
+class Shrinking(nn.Module):
+    """Scales its input, in place or not."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.body, self.in_place = mlp(), in_place
+
+    def forward(self, x):
+        if self.in_place:
+            x.mul_(0.9)
+        else:
+            x = x * 0.9
+        return self.body(x)
+
+
+@pair("E09", "input-modified", "dataset-mutated")
+def forward_changes_the_data(lab, bug):
+    x, y = blobs()
+    model = Shrinking(bug)
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer, data=(x, y), batch_size=32, epochs=2) as watch:
+        for _ in range(2):
+            watch.train()
+            for j in range(0, 256, 32):
+                watch.batch(x[j : j + 32], y[j : j + 32])
+                train_step(model, optimizer, x[j : j + 32], y[j : j + 32])
+            watch.epoch_end()
+    return model
+
+
+@pair("E09-full-batch", "dataset-mutated")
+def forward_changes_the_only_batch(lab, bug):
+    x, y = blobs()
+    model = Shrinking(bug)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(6):
+            train_step(model, optimizer, x, y)
+    return model
+
+
+@pair("E09-noise", "dataset-mutated")
+def noise_is_added_to_the_data_itself(lab, bug):
+    x, y = blobs()
+    model = mlp()
+    optimizer = sgd(model, momentum=0.9)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            for i in range(0, len(x), 32):
+                inputs = x[i : i + 32]
+                noise = 0.1 * torch.randn_like(inputs)
+                if bug:
+                    inputs += noise
+                else:
+                    inputs = inputs + noise
+                train_step(model, optimizer, inputs, y[i : i + 32])
+    return model
+
+
+# Labels
+
+
+@pair("E06", "labels-uninformative")
+def inputs_are_shuffled_and_labels_are_not(lab, bug):
+    x, y = blobs(n=512)
+    order = torch.randperm(512, generator=torch.Generator().manual_seed(3))
+    model = mlp()
+    return fit(lab, model, sgd(model), x[order], y if bug else y[order])
+
+
+@pair("E06-loader", "labels-uninformative")
+def the_split_shuffles_only_the_inputs(lab, bug):
+    x, y = blobs(n=400, c=3, d=16)
+    order = torch.randperm(400)
+    data = TensorDataset(x[order][:320], (y if bug else y[order])[:320])
+    model = mlp(d=16, c=3, bn=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for inputs, target in DataLoader(data, batch_size=32, shuffle=True):
+                train_step(model, optimizer, inputs, target)
+    return model
+
+
+@pair("E12", "label-in-features")
+def the_label_is_a_feature(lab, bug):
+    x, y = blobs()
+    x = x.clone()
+    if bug:
+        x[:, 3] = y.float()
+    model = mlp()
+    return fit(lab, model, sgd(model), x, y)
+
+
+@pair("E12-window", "label-in-features")
+def the_window_reaches_the_value_to_predict(lab, bug):
+    generator = torch.Generator().manual_seed(1)
+    series = torch.sin(torch.arange(300) / 7) + 0.1 * torch.randn(300, generator=generator)
+    ahead = 7 if bug else 8
+    x = torch.stack([series[i : i + 8] for i in range(288)])
+    y = torch.stack([series[i + ahead] for i in range(288)]).unsqueeze(1)
+    model = mlp(d=8, c=1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for rows in torch.randperm(288).split(32):
+                train_step(model, optimizer, x[rows], y[rows], F.mse_loss)
+    return model
+
+
+@pair("E12-target-column", "label-in-features")
+def the_table_keeps_its_target_column(lab, bug):
+    x, y = line(n=200)
+    table = torch.cat([x, y], 1)
+    features = table if bug else table[:, :-1]
+    model = mlp(d=features.shape[1], c=1)
+    optimizer = sgd(model, lr=0.01, momentum=0.9)
+    loader = DataLoader(TensorDataset(features, table[:, -1:]), batch_size=20, shuffle=True)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for inputs, target in loader:
+                train_step(model, optimizer, inputs, target, F.mse_loss)
+    return model
+
+
+class Speaker(nn.Module):
+    """A small recurrent language model."""
+
+    def __init__(self, words=24):
+        super().__init__()
+        self.embed = nn.Embedding(words, 16)
+        self.body = nn.GRU(16, 24, batch_first=True)
+        self.head = nn.Linear(24, words)
+
+    def forward(self, tokens):
+        return self.head(self.body(self.embed(tokens))[0])
+
+
+@pair("E12-tokens", "target-not-shifted")
+def the_next_token_is_the_same_token(lab, bug):
+    tokens = torch.randint(1, 24, (64, 17), generator=torch.Generator().manual_seed(2))
+    model = Speaker()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for rows in torch.randperm(64).split(16):
+                inputs = tokens[rows][:, :-1]
+                target = inputs if bug else tokens[rows][:, 1:]
+                optimizer.zero_grad()
+                logits = model(inputs)
+                F.cross_entropy(logits.reshape(-1, 24), target.reshape(-1)).backward()
+                optimizer.step()
+    return model
+
+
+@pair("E12-tokens-backwards", "target-not-shifted")
+def the_token_before_is_predicted(lab, bug):
+    tokens = torch.randint(1, 24, (64, 17), generator=torch.Generator().manual_seed(2))
+    model = Speaker()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    loss_of = nn.CrossEntropyLoss()
+    with lab.watch(model, optimizer):
+        for (batch,) in DataLoader(TensorDataset(tokens), batch_size=16, shuffle=True):
+            inputs, target = batch[:, :-1], batch[:, 1:]
+            if bug:
+                inputs, target = target, inputs
+            optimizer.zero_grad()
+            loss_of(model(inputs).transpose(1, 2), target).backward()
+            optimizer.step()
+    return model
+
+
+@pair("E08-script", "label-sorted-batches")
+def a_script_trains_on_one_class_after_the_other(lab, bug):
+    x, y = blobs(n=512)
+    order = y.argsort() if bug else torch.randperm(512)
+    x, y = x[order], y[order]
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for i in range(0, 512, 16):
+            train_step(model, optimizer, x[i : i + 16], y[i : i + 16])
+    return model

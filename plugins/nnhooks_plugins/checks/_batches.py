@@ -52,9 +52,18 @@ def loss_pair(
         return None
     prediction = arguments[0] if arguments else keywords.get("input")
     target = arguments[1] if len(arguments) > 1 else keywords.get("target")
-    if isinstance(prediction, Tensor) and isinstance(target, Tensor) and prediction.requires_grad:
-        return prediction, target
-    return None
+    if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):
+        return None
+    if not prediction.requires_grad or hidden(prediction) or hidden(target):
+        return None
+    return prediction, target
+
+
+def hidden(tensor: Tensor) -> bool:
+    """Say whether nobody can look at the numbers: inside vmap or grad, or where there are none."""
+    return tensor.device.type == "meta" or bool(
+        torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
 
 
 def is_rows(tensor: Tensor | None) -> TypeGuard[Tensor]:
@@ -66,8 +75,13 @@ def is_rows(tensor: Tensor | None) -> TypeGuard[Tensor]:
         and tensor.numel() > 0
         and not tensor.is_complex()
         and not tensor.requires_grad
-        and tensor.device.type != "meta"
+        and not hidden(tensor)
     )
+
+
+def has_weights(model: nn.Module) -> bool:
+    """Say whether this is a model, and not a loss or a transform that is a module too."""
+    return next(model.parameters(), None) is not None
 
 
 class SeesBatches(Check):
@@ -109,7 +123,8 @@ class SeesBatches(Check):
     def before_forward(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self.told or self.from_loader or not torch.is_grad_enabled() or not model.training:
             return
-        self._show(first_tensor(inputs), None, model)
+        if has_weights(model):
+            self._show(first_tensor(inputs), None, model)
 
     def _show(self, inputs: Tensor | None, target: Tensor | None, source: Any) -> None:
         if inputs is not None and is_rows(inputs):

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DistributedSampler, RandomSampler, SequentialSampler, Subset
 
-from nnhooks_plugins.checks._batches import TOLD, SeesBatches, is_rows, loss_pair, parts
+from nnhooks_plugins.checks._batches import (
+    TOLD,
+    SeesBatches,
+    has_weights,
+    is_rows,
+    loss_pair,
+    parts,
+)
 from nnhooks_plugins.checks._prints import Prints
 
 MOST_ROWS = 500_000  # of longer epochs no fingerprints are kept
@@ -41,6 +49,16 @@ class Stream:
         return max((len(prints) for prints in self.prints), default=0)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Rows that were taken from a tensor of so many: which memory, and which rows."""
+
+    tensor: ref[Tensor]
+    home: int
+    of: int
+    rows: Tensor
+
+
 class Rows(SeesBatches):
     """Follows rows by fingerprints through epochs."""
 
@@ -51,8 +69,8 @@ class Rows(SeesBatches):
         self.known: dict[int, Tensor | None] = {}
         self.trained: dict[int, Any] = {}  # loaders whose batches went through backward
         self.only_read: dict[int, Any] = {}  # and those that were read to the end without
-        self.pieces: dict[int, tuple[int, int, Tensor]] = {}  # rows taken in this step
-        self.used: tuple[int, int, Tensor] | None = None
+        self.pieces: dict[int, Piece] = {}  # rows taken in this step, by where they lie
+        self.used: Piece | None = None
         self.cuts: dict[int, list[tuple[int, int, int]]] = {}  # of each tensor taken by indices
         self.backwards = 0
         self.loader: Any = None  # that was last read
@@ -118,8 +136,8 @@ class Rows(SeesBatches):
 
     def before_forward(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         super().before_forward(model, inputs)
-        if self.pieces and inputs and isinstance(inputs[0], Tensor):
-            self.used = self.pieces.get(inputs[0].data_ptr(), self.used)
+        if self.pieces and inputs and isinstance(inputs[0], Tensor) and has_weights(model):
+            self.used = self._piece(inputs[0]) or self.used
 
     def after_function(
         self, function: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], result: Any
@@ -339,18 +357,23 @@ class Rows(SeesBatches):
             rows = torch.tensor(index)
         if rows is not None:
             home = whole.untyped_storage().data_ptr()
-            self.pieces[piece.data_ptr()] = home, len(whole), rows.clone()
+            self.pieces[piece.data_ptr()] = Piece(ref(piece), home, len(whole), rows.clone())
+
+    def _piece(self, tensor: Tensor) -> Piece | None:
+        """Return what is known of a piece, unless its memory has been given to another since."""
+        piece = self.pieces.get(tensor.data_ptr())
+        return piece if piece and piece.tensor() is not None else None
 
     def _look_for_misaligned(self, target: Tensor) -> None:
-        mine, yours = self.used, self.pieces.get(target.data_ptr())
-        if mine is None or yours is None or mine[0] == yours[0] or mine[1] != yours[1]:
+        mine, yours = self.used, self._piece(target)
+        if mine is None or yours is None or mine.home == yours.home or mine.of != yours.of:
             return
-        if mine[2].shape == yours[2].shape and not torch.equal(mine[2], yours[2]):
+        if mine.rows.shape == yours.rows.shape and not torch.equal(mine.rows, yours.rows):
             self.find(
                 "warning",
                 "rows-misaligned",
                 "inputs and target of a batch are taken from different rows",
-                evidence=f"rows {shown(mine[2])} and rows {shown(yours[2])}",
+                evidence=f"rows {shown(mine.rows)} and rows {shown(yours.rows)}",
                 way_out="use the same indices for both",
             )
 
