@@ -603,3 +603,347 @@ def a_script_trains_on_one_class_after_the_other(lab, bug):
         for i in range(0, 512, 16):
             train_step(model, optimizer, x[i : i + 16], y[i : i + 16])
     return model
+
+
+# Metrics
+
+
+@pair("H01", "metric-unrounded")
+def accuracy_compares_unrounded_outputs(lab, bug):
+    x, y = blobs(c=2)
+    y = y.float().unsqueeze(1)
+    model = mlp(c=1)
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer) as watch:
+        for inputs, target in told(watch, x, y, epochs=6):
+            train_step(model, optimizer, inputs, target, F.mse_loss)
+        watch.evaluate()
+        model.eval()
+        with torch.no_grad():
+            output = model(x)
+        right = (output if bug else output.round()) == y
+        watch.metric("accuracy", right.float().mean(), output, y)
+    return model
+
+
+@pair("H01-script", "metric-unrounded")
+def a_script_compares_probabilities_with_labels(lab, bug):
+    x, y = blobs(c=2)
+    y = y.float()
+    model = mlp(c=1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for i in range(0, len(x), 32):
+                optimizer.zero_grad()
+                logits = model(x[i : i + 32]).squeeze(1)
+                F.binary_cross_entropy_with_logits(logits, y[i : i + 32]).backward()
+                optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            output = model(x).squeeze(1)
+            ((output == y) if bug else ((output > 0) == y)).float().mean()
+    return model
+
+
+@pair("H01-broadcast", "metric-broadcast")
+def a_script_compares_a_column_with_a_row(lab, bug):
+    x, y = blobs(c=2)
+    model = mlp(c=1)
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            for i in range(0, len(x), 32):
+                optimizer.zero_grad()
+                logits = model(x[i : i + 32]).squeeze(1)
+                F.binary_cross_entropy_with_logits(logits, y[i : i + 32].float()).backward()
+                optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            answer = (model(x) > 0).long()
+            ((answer if bug else answer.squeeze(1)) == y).float().mean()
+    return model
+
+
+@pair("H02", "metric-mismatch")
+def the_mean_of_means_counts_the_last_batch_too_much(lab, bug):
+    x, y = line(n=257)
+    model = mlp(c=1)
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer) as watch:
+        for inputs, target in told(watch, x, y):
+            train_step(model, optimizer, inputs, target, F.mse_loss)
+        watch.evaluate()
+        model.eval()
+        with torch.no_grad():
+            errors = [
+                (model(a) - b).square() for a, b in zip(x.split(64), y.split(64), strict=True)
+            ]
+        every = torch.cat(errors)
+        value = torch.stack([one.mean() for one in errors]).mean() if bug else every.mean()
+        watch.metric("mean", value, every)
+    return model
+
+
+@pair("H03", "metric-mismatch")
+def argmax_goes_over_the_batch(lab, bug):
+    x, y = blobs()
+    model = mlp()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer) as watch:
+        for inputs, target in told(watch, x, y, epochs=4):
+            train_step(model, optimizer, inputs, target)
+        watch.evaluate()
+        model.eval()
+        with torch.no_grad():
+            output = model(x)
+        right = output[:4].argmax(0) == y[:4] if bug else output.argmax(1) == y
+        watch.metric("val_accuracy", right.float().mean(), output, y)
+    return model
+
+
+@pair("H04", "metric-mismatch")
+def the_counter_is_not_set_back(lab, bug):
+    x, y = blobs()
+    model = mlp()
+    optimizer = sgd(model)
+    right = rows = 0
+    with lab.watch(model, optimizer) as watch:
+        for epoch in range(4):
+            for inputs, target in told(watch, x, y, epochs=1):
+                train_step(model, optimizer, inputs, target)
+            watch.evaluate()
+            with torch.no_grad():
+                output = model(x)
+            if not bug:
+                right = rows = 0
+            right += int((output.argmax(1) == y).sum())
+            rows += len(y)
+            watch.metric("accuracy", right / rows, output, y)
+    return model
+
+
+@pair("H04-padding", "metric-mismatch")
+def padding_is_counted_in_the_metric(lab, bug):
+    tokens = torch.randint(1, 24, (48, 13), generator=torch.Generator().manual_seed(4))
+    target = tokens[:, 1:].clone()
+    target[:, 8:] = -100
+    model = Speaker()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    with lab.watch(model, optimizer) as watch:
+        for _ in range(8):
+            optimizer.zero_grad()
+            F.cross_entropy(model(tokens[:, :-1]).transpose(1, 2), target).backward()
+            optimizer.step()
+        watch.evaluate()
+        with torch.no_grad():
+            output = model(tokens[:, :-1])
+        right = output.argmax(-1) == target
+        value = right.float().mean() if bug else right[target != -100].float().mean()
+        watch.metric("token_accuracy", value, output, target)
+    return model
+
+
+# Checkpoints
+
+
+def keeping(lab, keep, *, bn=False, epochs=3):
+    """Train, and show after the first epoch what `keep(model, optimizer)` keeps."""
+    x, y = blobs()
+    model = mlp(bn=bn)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    kept = None
+    with lab.watch(model, optimizer) as watch:
+        for epoch in range(epochs):
+            for inputs, target in told(watch, x, y, epochs=1):
+                train_step(model, optimizer, inputs, target)
+            if epoch == 0:
+                kept = keep(model, optimizer)
+                watch.saved(kept)
+    return model
+
+
+@pair("G01", "ckpt-aliased")
+def the_best_state_is_no_copy(lab, bug):
+    def keep(model, optimizer):
+        state = model.state_dict()
+        return {
+            "model": state if bug else copy.deepcopy(state),
+            "optimizer": optimizer.state_dict(),
+        }
+
+    return keeping(lab, keep)
+
+
+@pair("G01-script", "ckpt-aliased")
+def a_script_loads_its_best_state_which_is_no_copy(lab, bug):
+    x, y = blobs()
+    model = mlp(drop=0.1)
+    optimizer = sgd(model)
+    best, lowest = None, math.inf
+    with lab.watch(model, optimizer):
+        for epoch in range(3):
+            model.train()
+            for i in range(0, 192, 32):
+                train_step(model, optimizer, x[i : i + 32], y[i : i + 32])
+            model.eval()
+            with torch.no_grad():
+                loss = F.cross_entropy(model(x[192:]), y[192:]).item()
+            if epoch == 0 or loss < lowest * 0.2:
+                lowest = loss
+                best = model.state_dict() if bug else copy.deepcopy(model.state_dict())
+        model.load_state_dict(best)
+    return model
+
+
+@pair("G01-written-late", "ckpt-aliased")
+def a_script_writes_its_best_state_at_the_end(lab, bug):
+    x, y = line()
+    model = mlp(c=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    best = {}
+    with lab.watch(model, optimizer):
+        for epoch in range(3):
+            for i in range(0, 256, 64):
+                train_step(model, optimizer, x[i : i + 64], y[i : i + 64], F.mse_loss)
+            if epoch == 1:
+                state = model.state_dict()
+                best = {"epoch": epoch, "model": state if bug else copy.deepcopy(state)}
+                best["optimizer"] = copy.deepcopy(optimizer.state_dict())
+                del state
+        torch.save(best, io.BytesIO())
+    return model
+
+
+@pair("G02", "ckpt-no-optimizer")
+def the_optimizer_is_not_kept(lab, bug):
+    def keep(model, optimizer):
+        kept = {"model": copy.deepcopy(model.state_dict())}
+        return kept if bug else {**kept, "optimizer": copy.deepcopy(optimizer.state_dict())}
+
+    return keeping(lab, keep)
+
+
+@pair("G02-script", "ckpt-no-optimizer")
+def a_script_writes_epoch_and_model_only(lab, bug):
+    x, y = blobs()
+    model = mlp()
+    optimizer = sgd(model, momentum=0.9)
+    with lab.watch(model, optimizer):
+        for epoch in range(2):
+            for i in range(0, 256, 32):
+                train_step(model, optimizer, x[i : i + 32], y[i : i + 32])
+            kept = {"epoch": epoch, "model_state": model.state_dict()}
+            if not bug:
+                kept["optimizer_state"] = optimizer.state_dict()
+            torch.save(kept, io.BytesIO())
+    return model
+
+
+@pair("G03", "ckpt-missing-keys")
+def a_prefix_keeps_everything_from_loading(lab, bug):
+    x, y = blobs()
+    model = mlp()
+    state = {("module." if bug else "") + name: one for name, one in mlp().state_dict().items()}
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        model.load_state_dict(state, strict=False)
+        for i in range(0, 256, 32):
+            train_step(model, optimizer, x[i : i + 32], y[i : i + 32])
+    return model
+
+
+@pair("G04", "ckpt-incomplete")
+def buffers_are_not_kept(lab, bug):
+    def keep(model, optimizer):
+        held = dict(model.named_parameters()) if bug else model.state_dict()
+        return {
+            "model": {name: one.detach().clone() for name, one in held.items()},
+            "optimizer": copy.deepcopy(optimizer.state_dict()),
+        }
+
+    return keeping(lab, keep, bn=True)
+
+
+@pair("G06", "ckpt-nonfinite")
+def the_checkpoint_was_written_after_the_loss_was_nan(lab, bug):
+    x, y = blobs()
+    model = mlp()
+    state = copy.deepcopy(mlp().state_dict())
+    if bug:
+        state["0.weight"][0, 0] = math.nan
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        model.load_state_dict(state)
+        for i in range(0, 128, 32):
+            train_step(model, optimizer, x[i : i + 32], y[i : i + 32])
+    return model
+
+
+# Expectations
+
+
+def expecting(lab, expect, *, model=None, optimizer=None, accumulate=1):
+    """Train on blobs while this is expected."""
+    x, y = blobs()
+    model = model or mlp()
+    optimizer = optimizer or sgd(model)
+    with lab.watch(model, optimizer, expect=expect, accumulate=accumulate):
+        optimizer.zero_grad()
+        for number, i in enumerate(range(0, 256, 16), 1):
+            (F.cross_entropy(model(x[i : i + 16]), y[i : i + 16]) / accumulate).backward()
+            if number % accumulate == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+    return model
+
+
+@pair("X01", "expect-frozen")
+def what_is_to_be_frozen_moves(lab, bug):
+    model = mlp()
+    model[0].requires_grad_(bug)
+    return expecting(lab, {"frozen": ["0"]}, model=model)
+
+
+@pair("X02", "expect-train")
+def what_is_to_be_trained_stays(lab, bug):
+    model = mlp()
+    optimizer = sgd(model[2:] if bug else model)
+    model[0].requires_grad_(not bug)
+    return expecting(lab, {"train": "*"}, model=model, optimizer=optimizer)
+
+
+@pair("X03", "expect-accumulate")
+def steps_are_made_of_fewer_batches(lab, bug):
+    return expecting(lab, {"accumulate": 4}, accumulate=2 if bug else 4)
+
+
+@pair("X04", "expect-classes")
+def there_is_one_output_too_many(lab, bug):
+    return expecting(lab, {"classes": 4}, model=mlp(c=5 if bug else 4))
+
+
+@pair("X05", "expect-effective_lr")
+def the_rate_is_another(lab, bug):
+    model = mlp()
+    optimizer = sgd(model, lr=0.1 if bug else 0.01)
+    return expecting(lab, {"effective_lr": 0.01}, model=model, optimizer=optimizer)
+
+
+@pair("X06", "expect-frozn")
+def the_expectation_is_misspelt(lab, bug):
+    model = mlp()
+    model[0].requires_grad_(False)
+    return expecting(lab, {"frozn" if bug else "frozen": ["0.*"]}, model=model)
+
+
+@pair("X07", "expect-tied")
+def what_is_to_be_tied_is_a_copy(lab, bug):
+    model = mlp(d=32)
+    model[2].weight = nn.Parameter(model[0].weight.detach().clone()) if bug else model[0].weight
+    x, y = blobs(d=32)
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer, expect={"tied": [["0.weight", "2.weight"]]}):
+        for i in range(0, 256, 32):
+            train_step(model, optimizer, x[i : i + 32], y[i : i + 32])
+    return model
