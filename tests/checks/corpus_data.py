@@ -709,7 +709,7 @@ def the_counter_is_not_set_back(lab, bug):
     optimizer = sgd(model)
     right = rows = 0
     with lab.watch(model, optimizer) as watch:
-        for epoch in range(4):
+        for _ in range(4):
             for inputs, target in told(watch, x, y, epochs=1):
                 train_step(model, optimizer, inputs, target)
             watch.evaluate()

@@ -211,3 +211,64 @@ def state_names(optimizer: Optimizer) -> list[str]:
             names = [name for name, one in state.items() if isinstance(one, Tensor)]
             return [str(name) for name in names if name != "step"]
     return []
+
+
+EXPLAINED: dict[str, str] = {
+    "ckpt-aliased": """\
+state_dict() gives the model's own tensors; kept without copying they change with each step.
+
+Wrong:
+
+    best = model.state_dict()
+
+Right:
+
+    best = copy.deepcopy(model.state_dict())
+""",
+    "ckpt-no-optimizer": """\
+Without the optimizer's moments training cannot go on as if it had never stopped.
+
+Wrong:
+
+    save({"epoch": epoch, "model": model.state_dict()})
+
+Right:
+
+    save({"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()})
+""",
+    "ckpt-incomplete": """\
+Parameters are kept, and buffers such as BatchNorm's statistics are not.
+
+Wrong:
+
+    dict(model.named_parameters())
+
+Right:
+
+    model.state_dict()
+""",
+    "ckpt-missing-keys": """\
+strict=False loads what has a known name, and here that is little or nothing.
+
+Wrong:
+
+    model.load_state_dict(state, strict=False)  # of "module.0.weight"
+
+Right:
+
+    state = {name.removeprefix("module."): one for name, one in state.items()}
+    model.load_state_dict(state)
+""",
+    "ckpt-nonfinite": """\
+The checkpoint that is loaded holds NaN or infinity.
+
+Wrong:
+
+    save(model.state_dict())  # whatever the loss is
+
+Right:
+
+    if loss.isfinite():
+        save(model.state_dict())
+""",
+}

@@ -239,3 +239,73 @@ def sample(parameter: Tensor) -> Tensor:
     """Return some numbers of a parameter, evenly spread, as they are now."""
     numbers = parameter.detach().reshape(-1)
     return numbers[:: max(1, len(numbers) // SAMPLE)].clone()
+
+
+EXPLAINED: dict[str, str] = {
+    "expect-frozen": """\
+`expect` says parameters that must not move, and it is not so.
+
+Wrong:
+
+    expect={"frozen": ["backbone"]}  # and it requires gradients
+
+Right:
+
+    model.backbone.requires_grad_(False)
+""",
+    "expect-train": """\
+`expect` says parameters that must move, and it is not so.
+
+Wrong:
+
+    expect={"train": "*"}  # SGD(model.head.parameters())
+
+Right:
+
+    SGD(model.parameters())
+""",
+    "expect-tied": """\
+`expect` says parameters that must be one, and it is not so.
+
+Wrong:
+
+    model.head.weight = Parameter(model.embed.weight.clone())
+
+Right:
+
+    model.head.weight = model.embed.weight
+""",
+    "expect-classes": """\
+`expect` says how many classes there are, and it is not so.
+
+Wrong:
+
+    nn.Linear(32, 11)  # of 10 classes
+
+Right:
+
+    nn.Linear(32, 10)
+""",
+    "expect-effective_lr": """\
+`expect` says the highest learning rate that is reached, and it is not so.
+
+Wrong:
+
+    SGD(parameters, lr=0.1)  # 0.01 expected
+
+Right:
+
+    SGD(parameters, lr=0.01)
+""",
+    "expect-accumulate": """\
+`expect` says how many backward passes make a step, and it is not so.
+
+Wrong:
+
+    if i % 2 == 0: optimizer.step()  # 4 expected
+
+Right:
+
+    if i % 4 == 0: optimizer.step()
+""",
+}

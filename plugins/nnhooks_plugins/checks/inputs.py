@@ -294,3 +294,89 @@ def part_of_more(tensor: Tensor) -> bool:
 def versioned(content: Any) -> TypeGuard[Tensor]:
     """Say whether changes of this can be seen."""
     return isinstance(content, Tensor) and not content.is_inference()
+
+
+EXPLAINED: dict[str, str] = {
+    "input-scale": """\
+The first layer gets numbers far from 1, so that its gradients are far from those of the rest.
+
+Wrong:
+
+    model(pixels.float())  # 0 to 255
+
+Right:
+
+    model((pixels.float() / 255 - mean) / spread)
+""",
+    "feature-scale": """\
+Some features are ten thousand times larger than others, which then do not count.
+
+Wrong:
+
+    model(table)
+
+Right:
+
+    model((table - mean) / spread)  # of each column
+""",
+    "image-layout": """\
+Pictures with channels last are viewed, not permuted, as channels first: colours are mixed.
+
+Wrong:
+
+    pictures.view(n, 3, height, width)
+
+Right:
+
+    pictures.permute(0, 3, 1, 2)
+""",
+    "nonfinite-input": """\
+Inputs hold NaN or infinity, and the outputs do too.
+
+Wrong:
+
+    x = (x - x.mean(0)) / x.std(0)  # of a constant column
+
+Right:
+
+    x = (x - x.mean(0)) / (x.std(0) + 1e-6)
+""",
+    "input-modified": """\
+The forward pass writes into its input.
+
+Wrong:
+
+    def forward(self, x):
+        x *= self.scale
+
+Right:
+
+    def forward(self, x):
+        x = x * self.scale
+""",
+    "dataset-mutated": """\
+The data itself is changed by each step: a slice is a view, and is written to in place.
+
+Wrong:
+
+    batch = x[i : i + 32]
+    batch += noise
+
+Right:
+
+    batch = x[i : i + 32] + noise
+""",
+    "input-shift": """\
+Evaluation gives the model inputs of another scale than training does.
+
+Wrong:
+
+    train(model, (x - mean) / spread)
+    evaluate(model, held)
+
+Right:
+
+    train(model, (x - mean) / spread)
+    evaluate(model, (held - mean) / spread)
+""",
+}

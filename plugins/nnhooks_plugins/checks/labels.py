@@ -218,3 +218,56 @@ def structured(rows: Tensor) -> bool:
         for one in (rows, apart)
     ]
     return nearest[0] < STRUCTURED * nearest[1]
+
+
+EXPLAINED: dict[str, str] = {
+    "label-in-features": """\
+A feature equals the label, or is one constant for each class: there is nothing to learn.
+
+Wrong:
+
+    x = table  # with the target column
+    window, target = series[i : i + 8], series[i + 7]
+
+Right:
+
+    x = table[:, :-1]
+    window, target = series[i : i + 8], series[i + 8]
+""",
+    "labels-uninformative": """\
+Rows form groups, yet the nearest rows share labels no more often than by chance: the labels
+may belong to other rows.
+
+Wrong:
+
+    x = x[torch.randperm(n)]
+
+Right:
+
+    order = torch.randperm(n)
+    x, y = x[order], y[order]
+""",
+    "label-sorted-batches": """\
+The first batches hold one class only.
+
+Wrong:
+
+    x = x[y.argsort()]; y = y.sort().values
+
+Right:
+
+    order = torch.randperm(n)
+    x, y = x[order], y[order]
+""",
+    "target-not-shifted": """\
+A language model is to predict a token that it has been given.
+
+Wrong:
+
+    loss(model(tokens), tokens)
+
+Right:
+
+    loss(model(tokens[:, :-1]), tokens[:, 1:])
+""",
+}

@@ -205,3 +205,40 @@ def whole(tensor: Tensor) -> bool:
 def same_memory(one: Tensor, other: Tensor) -> bool:
     """Say whether a tensor is another, or a view of all of it."""
     return one.data_ptr() == other.data_ptr() and one.numel() == other.numel()
+
+
+EXPLAINED: dict[str, str] = {
+    "metric-mismatch": """\
+The reported value is not what the outputs and targets give.
+
+Wrong:
+
+    right.float().mean(0)  # mean of the means of unequal batches
+
+Right:
+
+    right_rows / rows
+""",
+    "metric-unrounded": """\
+Probabilities are compared with whole labels, which they never equal.
+
+Wrong:
+
+    (output == y).float().mean()
+
+Right:
+
+    ((output > 0.5) == y).float().mean()
+""",
+    "metric-broadcast": """\
+(n, 1) compared with (n,) compares each prediction with every label.
+
+Wrong:
+
+    (output.round() == y).float().mean()
+
+Right:
+
+    (output.squeeze(1).round() == y).float().mean()
+""",
+}

@@ -483,3 +483,121 @@ def entropy(labels: Tensor) -> float:
 def shown(rows: Tensor) -> str:
     """Return the first of some row numbers as text."""
     return ", ".join(map(str, rows[:3].tolist())) + ", ..."
+
+
+EXPLAINED: dict[str, str] = {
+    "rows-dropped": """\
+Some rows of the data never reach the model: batches do not begin where the one before ends.
+The loss falls all the same, on what is left.
+
+Wrong:
+
+    for i in range(0, len(x), 4):
+        step(x[i : i + 3], y[i : i + 3])
+
+Right:
+
+    for i in range(0, len(x), 4):
+        step(x[i : i + 4], y[i : i + 4])
+""",
+    "rows-duplicated": """\
+An epoch holds exact copies of rows that the data has once: workers draw the same random
+numbers, or the dataset mixes up its index.
+
+Wrong:
+
+    def __getitem__(self, i):
+        return self.x[i // 2], self.y[i // 2]
+
+Right:
+
+    def __getitem__(self, i):
+        return self.x[i], self.y[i]
+""",
+    "rows-misaligned": """\
+Inputs and target of a batch come from different rows, so the labels are others'.
+
+Wrong:
+
+    step(x[torch.randperm(n)], y[torch.randperm(n)])
+
+Right:
+
+    order = torch.randperm(n)
+    step(x[order], y[order])
+""",
+    "order-repeats": """\
+Data that is to be shuffled comes in the same order in each epoch.
+
+Wrong:
+
+    for epoch in range(epochs):
+        torch.manual_seed(0)
+        for batch in loader: ...
+
+Right:
+
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)  # of a DistributedSampler
+        for batch in loader: ...
+""",
+    "identical-rows": """\
+All rows of a batch are one: the dataset returns a buffer that it overwrites.
+
+Wrong:
+
+    self.buffer.copy_(row)
+    return self.buffer
+
+Right:
+
+    self.buffer.copy_(row)
+    return self.buffer.clone()
+""",
+    "train-val-overlap": """\
+Rows that validation uses are trained on, so validation tells nothing of unseen data.
+
+Wrong:
+
+    train, held = x, x[:64]
+
+Right:
+
+    train, held = x[64:], x[:64]
+""",
+    "no-training": """\
+A DataLoader gives no batch, or a run ends without a step.
+
+Wrong:
+
+    DataLoader(data, batch_size=64, drop_last=True)  # of 32 rows
+
+Right:
+
+    DataLoader(data, batch_size=16)
+""",
+    "first-batch-only": """\
+Each step starts the DataLoader anew, so only its first batch is ever used.
+
+Wrong:
+
+    for step in range(steps):
+        x, y = next(iter(loader))
+
+Right:
+
+    for x, y in loader:
+        ...
+""",
+    "label-sorted-batches": """\
+Batches hold one class each: the data is sorted by label and not shuffled.
+
+Wrong:
+
+    DataLoader(sorted_by_label, batch_size=32)
+
+Right:
+
+    DataLoader(sorted_by_label, batch_size=32, shuffle=True)
+""",
+}
