@@ -5,7 +5,7 @@ import itertools
 
 import torch
 import torch.nn.functional as F
-from lab import blobs, fit, line, mlp, pair, sgd
+from lab import blobs, clean, fit, line, mlp, pair, sgd
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -819,3 +819,154 @@ def own_optimizer_moves_a_copy(lab, bug):
 
     model, (x, y) = mlp(), blobs()
     return plain(lab, model, Own(model.parameters(), 0.05), x, y)
+
+
+# Right, however wrong it looks
+
+
+@clean("own-episodic")
+def each_sample_starts_from_the_same_weights(lab):
+    model, (x, y) = mlp(), blobs()
+    start = copy.deepcopy(model.state_dict())
+    with lab.watch(model):
+        for rows in torch.arange(96).split(8):
+            model.load_state_dict(start)
+            optimizer = Adam(model.parameters(), lr=1e-3)
+            for _ in range(2):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+    return model
+
+
+@clean("own-tent")
+def model_and_optimizer_are_both_reset(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model, momentum=0.9)
+    start, kept = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
+    with lab.watch(model, optimizer):
+        for rows in torch.arange(256).split(16):
+            model.load_state_dict(start)
+            optimizer.load_state_dict(kept)
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    return model
+
+
+@clean("own-shared-trunk")
+def two_optimizers_take_turns_on_a_trunk(lab):
+    trunk, heads = nn.Linear(10, 16), nn.ModuleList([nn.Linear(16, 4), nn.Linear(16, 1)])
+    x, y = blobs()
+    optimizers = [Adam([*trunk.parameters(), *head.parameters()], lr=1e-3) for head in heads]
+    with lab.watch():
+        for rows in torch.randperm(256).repeat(2).split(32):
+            for task, optimizer in enumerate(optimizers):
+                output = heads[task](F.relu(trunk(x[rows])))
+                norm = x[rows].norm(dim=1, keepdim=True)
+                loss = F.mse_loss(output, norm) if task else F.cross_entropy(output, y[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    return [trunk, heads]
+
+
+@clean("own-folds")
+def each_fold_resets_the_weights(lab):
+    model, (x, y) = mlp(), blobs()
+    with lab.watch(model):
+        for fold in range(4):
+            for layer in model:
+                if hasattr(layer, "reset_parameters"):
+                    layer.reset_parameters()
+            optimizer = Adam(model.parameters(), lr=1e-3)
+            for rows in torch.arange(256).roll(64 * fold)[64:].split(32):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+    return model
+
+
+@clean("own-clamped")
+def critic_weights_are_all_at_their_limits(lab):
+    make, judge = mlp(4, 16, 2), mlp(2, 16, 1)
+    for_make, for_judge = (torch.optim.RMSprop(m.parameters(), lr=5e-3) for m in (make, judge))
+    with lab.watch([make, judge], [for_make, for_judge]):
+        for number in range(60):
+            real, fake = torch.randn(32, 2) + 3, make(torch.randn(32, 4))
+            for_judge.zero_grad()
+            (judge(fake.detach()).mean() - judge(real).mean()).backward()
+            for_judge.step()
+            with torch.no_grad():
+                for parameter in judge.parameters():
+                    parameter.clamp_(-0.01, 0.01)
+            if number % 5 == 4:
+                for_make.zero_grad()
+                (-judge(make(torch.randn(32, 4))).mean()).backward()
+                for_make.step()
+    return [make, judge]
+
+
+@clean("own-perceptual")
+def fixed_network_judges_but_is_not_frozen(lab):
+    model, features = mlp(c=10), mlp(c=8).eval()
+    x, _ = blobs()
+    optimizer = Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for rows in torch.randperm(256).repeat(2).split(32):
+            loss = F.mse_loss(features(model(x[rows])), features(x[rows]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return model
+
+
+@clean("own-collocation")
+def inputs_require_gradients_all_along(lab):
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    t = torch.linspace(0, 1, 32)[:, None].requires_grad_()
+    optimizer = Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(20):
+            u = model(t * 2 - 1)
+            (slope,) = torch.autograd.grad(u.sum(), t, create_graph=True)
+            loss = (slope + u).pow(2).mean() + (u[0] - 1).pow(2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return model
+
+
+@clean("own-sharpness")
+def weights_are_moved_uphill_and_put_back(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model, momentum=0.9)
+    with lab.watch(model, optimizer):
+        for rows in torch.randperm(256).repeat(2).split(32):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[rows]), y[rows]).backward()
+            kept = [parameter.detach().clone() for parameter in model.parameters()]
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter += 0.05 * parameter.grad / (parameter.grad.norm() + 1e-12)
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[rows]), y[rows]).backward()
+            with torch.no_grad():
+                for parameter, old in zip(model.parameters(), kept, strict=True):
+                    parameter.copy_(old)
+            optimizer.step()
+    return model
+
+
+@clean("own-prompt")
+def only_the_prompt_is_trained(lab):
+    model, (x, y) = mlp(), blobs()
+    model.requires_grad_(False)
+    prompt = nn.Parameter(torch.zeros(10))
+    optimizer = Adam([prompt], lr=1e-2)
+    with lab.watch(model, optimizer):
+        for rows in torch.randperm(256).repeat(2).split(32):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[rows] + prompt), y[rows]).backward()
+            optimizer.step()
+    return model

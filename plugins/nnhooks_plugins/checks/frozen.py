@@ -66,6 +66,7 @@ class Frozen(Check):
         super().__init__()
         self.trainable: set[int] = set()
         self.turn: dict[Optimizer, int] = {}
+        self.own: dict[Optimizer, tuple[int, list[Tensor]]] = {}  # with the number of groups
         self.stale: dict[int, Stale] = {}
         self.idle: dict[Optimizer, int] = {}  # steps with everything frozen
         self.trained: set[Optimizer] = set()
@@ -98,7 +99,10 @@ class Frozen(Check):
 
     def _next(self, optimizer: Optimizer) -> list[Tensor]:
         """Return the tensors that are looked at in this step: all, or some in their turn."""
-        own = list(tensors(optimizer))
+        groups, own = self.own.get(optimizer, (0, []))
+        if groups != len(optimizer.param_groups):
+            own = list(tensors(optimizer))
+            self.own[optimizer] = (len(optimizer.param_groups), own)
         if self.watch.inspecting or len(own) <= AT_ONCE:
             return own
         turn = self.turn.get(optimizer, 0) % len(own)
@@ -131,11 +135,12 @@ class Frozen(Check):
         """See whether a frozen parameter moves by a gradient that no backward has renewed."""
         gradient = one.grad
         known = self.stale.get(id(one))
-        if known and gradient is known.gradient() and known.moved:
-            if gradient is not None and (gradient._version == known.version or not gradient.any()):
-                self._tell_moves(one)
-        if gradient is not None:
-            self.stale[id(one)] = Stale(one, sample(one), ref(gradient), gradient._version)
+        if gradient is None:
+            return
+        left = known is not None and gradient is known.gradient() and known.moved
+        if left and known and (gradient._version == known.version or not gradient.any()):
+            self._tell_moves(one)
+        self.stale[id(one)] = Stale(one, sample(one), ref(gradient), gradient._version)
 
     def _tell_moves(self, one: Tensor) -> None:
         name = self.watch.name(one)

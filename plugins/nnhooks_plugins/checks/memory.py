@@ -82,7 +82,6 @@ class Memory(Check):
 
     def _mark(self, tensor: Tensor, alive: WeakSet[Mark], what: str) -> None:
         """Tie a mark to a graph; tell if those of earlier steps are all still there."""
-        metadata = tensor.grad_fn.metadata if tensor.grad_fn is not None else {}
         if len(alive) >= KEPT:
             self.find(
                 "warning",
@@ -92,8 +91,10 @@ class Memory(Check):
                 evidence=f"{len(alive)} graphs alive at step {self.watch.step}",
                 way_out="keep numbers, not tensors: .item() or .detach()",
             )
-        metadata[MARK] = mark = Mark()
-        alive.add(mark)
+        metadata: Any = getattr(tensor.grad_fn, "metadata", None)
+        if metadata is not None:
+            metadata[MARK] = mark = Mark()
+            alive.add(mark)
 
     def _walk(self) -> None:
         """Count the nodes of a graph, and see whether backward was there before."""

@@ -15,6 +15,7 @@ from ._weights import (
     held,
     is_power_of_two,
     listed,
+    mark,
     owners,
     registered,
     same,
@@ -104,7 +105,8 @@ class Stepped:
     optimizer: Optimizer
     identities: frozenset[int]
     life: int  # which of those that followed one another it is
-    sample: Tensor | None = None  # of its largest tensor after its last step
+    anchor: Tensor  # one of its tensors
+    mark: tuple[int, int] | None = None  # of that after the last step
     used: dict[int, tuple[Any, int]] = field(default_factory=dict)  # gradients, and their version
 
 
@@ -173,7 +175,9 @@ class Ownership(Check):
         ]
         if still and orphans and self._replaced(still, orphans, known):
             self._tell_orphans(still, orphans)
-        elif still := {key: left for key, left in still.items() if step - left.step >= later}:
+        elif self.reached and (
+            still := {key: left for key, left in still.items() if step - left.step >= later}
+        ):
             self._tell_left(still, known)
 
     def _replaced(
@@ -269,7 +273,10 @@ class Ownership(Check):
                 if self._follows(optimizer, earlier):
                     life = earlier.life + 1
                 break
-        self.stepped = [*self.stepped[1 - REMEMBERED :], Stepped(optimizer, identities, life)]
+        self.stepped = [
+            *self.stepped[1 - REMEMBERED :],
+            Stepped(optimizer, identities, life, next(tensors(optimizer))),
+        ]
         if life >= LIVES:
             kind = type(optimizer).__name__
             self.find(
@@ -285,17 +292,12 @@ class Ownership(Check):
         """Say whether an optimizer was built to go on where an earlier one with moments was."""
         built_since = self.backwards > self.seen_at.get(optimizer, self.backwards)
         moments = any(earlier.optimizer.state.values()) and not any(optimizer.state.values())
-        return (
-            built_since
-            and moments
-            and earlier.sample is not None
-            and same(earlier.sample, sample(largest(optimizer), 8))
-        )
+        return built_since and moments and earlier.mark == mark(earlier.anchor)
 
     def _remember(self, optimizer: Optimizer) -> None:
         for known in self.stepped:
             if known.optimizer is optimizer:
-                known.sample = sample(largest(optimizer), 8)
+                known.mark = mark(known.anchor)
                 known.used = {}
                 if self.watch.inspecting:
                     known.used = {
@@ -329,11 +331,6 @@ class Ownership(Check):
             evidence=f"{len(names)} parameters, {self.doubles} times",
             way_out="give each parameter to one optimizer; use parameter groups for several rates",
         )
-
-
-def largest(optimizer: Optimizer) -> Tensor:
-    """Return the tensor of an optimizer with the most elements."""
-    return max(tensors(optimizer), key=Tensor.numel)
 
 
 def is_same(gradient: Tensor | None, then: Any, version: int) -> bool:

@@ -12,7 +12,7 @@ from torch.optim import LBFGS, Optimizer
 
 from nnhooks import Check
 
-from ._weights import listed, same, sample, tensors
+from ._weights import listed, mark, same, sample, tensors
 
 EARLY = 10  # steps in which weights are settled neither way
 TIMES = 3  # inspected steps in a row
@@ -95,9 +95,10 @@ class Course:
     anchor: Tensor  # the tensor that is looked at in every step
     first: Tensor  # a sample of it before the first step
     state: Any  # what the optimizer kept then; other where a state has been loaded
-    before: Tensor | None = None
-    after: Tensor | None = None
-    away: bool = False  # from the first weights
+    mark: tuple[int, int] | None = None  # of the anchor after the last step
+    before: Tensor | None = None  # the last step, if that was looked at
+    moves: bool = False
+    away: bool = False  # from the first weights, perhaps
     returns: int = 0
     undone: int = 0
     parts: Counter[int] = field(default_factory=Counter)  # steps undone, per tensor
@@ -130,7 +131,7 @@ class Updates(Check):
         course = self._course(optimizer)
         if course is None:
             return
-        self._look_for_return(optimizer, course)
+        self._look_for_return(course)
         self.look = None
         if self.watch.inspecting:
             own = [one for one in tensors(optimizer) if one.requires_grad and one.numel()]
@@ -142,10 +143,12 @@ class Updates(Check):
         course = self.courses.get(optimizer)
         if course is None:
             return
-        course.after = sample(course.anchor, 16)
+        course.mark, course.away = mark(course.anchor), True
         if self.look is None:
             course.last = None
             return
+        if course.before is not None:
+            course.moves = not same(course.before, sample(course.anchor, 16))
         course.last, course.moved_to = self.look, [sample(one) for one in self.look.tensors]
         if not isinstance(optimizer, LBFGS):
             self._measure(optimizer, course, self.look)
@@ -167,18 +170,19 @@ class Updates(Check):
 
     # Weights that do not stay
 
-    def _look_for_return(self, optimizer: Optimizer, course: Course) -> None:
+    def _look_for_return(self, course: Course) -> None:
         """See whether the weights are back at what they were before the first or last step."""
+        written = course.mark is not None and course.mark != mark(course.anchor)
+        if not (written or self.watch.inspecting):
+            course.before = None
+            return
         now = sample(course.anchor, 16)
-        if course.before is not None and course.after is not None:
-            moved = not same(course.before, course.after)
-            undone = moved and same(now, course.before)
+        if course.moves and varied(now):
+            undone = course.before is not None and same(now, course.before)
             course.undone = course.undone + 1 if undone else 0
-            course.away = course.away or not same(course.after, course.first)
             if course.away and same(now, course.first):
-                course.away = False
                 course.returns += 1
-        course.before = now
+        course.before, course.away = now, False
         if course.undone >= TIMES or course.returns >= RETURNS:
             times = max(course.undone, course.returns)
             self._tell_reset("error", [self.watch.name(course.anchor)], times)
@@ -194,6 +198,7 @@ class Updates(Check):
         old = zip(course.last.values, course.moved_to, self.look.values, strict=True)
         for one, (before, after, now) in zip(self.look.tensors, old, strict=True):
             undone = one.dim() > 1 and not same(before, after) and same(before, now)
+            undone = undone and varied(now)
             course.parts[id(one)] = course.parts[id(one)] + 1 if undone else 0
         back = [one for one in self.look.tensors if course.parts[id(one)] >= TIMES]
         if back:
@@ -318,8 +323,13 @@ class Move:
 
     def scale_of(self, values: Tensor | None) -> float:
         """Return the size of weights, or the usual one at the start where they are smaller."""
-        usual = (self.tensor.shape[0] / self.tensor.numel()) ** 0.5  # 1 / sqrt(inputs)
+        usual: float = (self.tensor.shape[0] / self.tensor.numel()) ** 0.5  # 1 / sqrt(inputs)
         return max(root_mean_square(values.float()) if values is not None else 0.0, usual)
+
+
+def varied(values: Tensor) -> bool:
+    """Say whether values are many: those clamped or rounded by hand return without being reset."""
+    return bool(2 * values.abs().unique().numel() > values.numel())
 
 
 def sampled_gradient(one: Tensor) -> Tensor | None:
@@ -331,7 +341,7 @@ def sampled_gradient(one: Tensor) -> Tensor | None:
 
 def root_mean_square(values: Tensor) -> float:
     """Return the root of the mean of the squares."""
-    return float(values.double().square().mean().sqrt())
+    return float(values.double().norm() / max(1, values.numel()) ** 0.5)
 
 
 def middle(values: list[float]) -> float:
