@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from nnhooks.findings import Finding, verdict
     from nnhooks.hookspecs import HookSpecs, Outcome, hookimpl
     from nnhooks.plugins import PluginError, did_you_mean
+    from nnhooks.probing.opening import probe
     from nnhooks.tables import Table
     from nnhooks.trainer import Interrupted, Trainer
+    from nnhooks.watching.check import Check
+    from nnhooks.watching.opening import watch
+    from nnhooks.watching.watch import Watch
 
 __version__ = "0.1.0"
 
@@ -22,8 +26,12 @@ _HOMES = {  # torch is imported by whoever asks for one of these, not by `import
     "findings": ["Finding", "verdict"],
     "hookspecs": ["HookSpecs", "Outcome", "hookimpl"],
     "plugins": ["PluginError", "did_you_mean"],
+    "probing.opening": ["probe"],
     "tables": ["Table"],
     "trainer": ["Interrupted", "Trainer"],
+    "watching.check": ["Check"],
+    "watching.opening": ["watch"],
+    "watching.watch": ["Watch"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -44,6 +52,10 @@ __all__ = [  # noqa: RUF022 (in the order of a run)
     "PluginError",
     "did_you_mean",
     "Interrupted",
+    "watch",
+    "Watch",
+    "Check",
+    "probe",
 ]
 
 

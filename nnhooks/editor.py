@@ -38,6 +38,7 @@ def schema() -> Schema:
             "seed": _value(Setting("seed", SEED, 0)),
             **{name: _section(name, slot) for name, slot in SLOTS.items()},
             "plugins": _plugins(),
+            "expect": {"type": "object"},
         },
         "patternProperties": {"^x-": {}},
         "additionalProperties": False,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["error", "warning", "ok"]
+Level = Literal["error", "warning", "note", "ok", "not_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,13 +14,18 @@ class Finding:
     """One judgement of one check.
 
     `error` contradicts the documentation or the recipe exactly, `warning` is a matter of degree,
-    and `ok` says what was looked at: silence must never look like health.
+    `note` is worth knowing, and `ok` says what was looked at; `not_run` says what was not, and
+    why: silence must never look like health. `rule` names the kind of mistake, `about` the
+    parameter or tensor, `place` the line of the user's own code (file:line).
     """
 
     check: str
     level: Level
     message: str
+    rule: str = ""
     step: int | None = None
+    about: str = ""
+    place: str = ""
     evidence: str = ""
     way_out: str = ""
 

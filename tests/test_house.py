@@ -19,10 +19,10 @@ FLOORS = [  # a room imports only from floors below its own
     {"data", "recipe", "findings"},
     {"hookspecs", "evaluation", "tables"},
     {"plugins"},
-    {"state"},
-    {"trainer"},
+    {"state", "watching"},
+    {"trainer", "probing"},
     {"objects"},
-    {"build", "editor"},
+    {"build", "editor", "integrations"},
     {"run", "testing"},
     {"cli"},
 ]

@@ -10,6 +10,7 @@ from nnhooks.recipe.problems import Problem, unknown
 
 RUN = Place(Source("brought along by nnhooks run"))
 VALIDATION = Place(Source("brought along by data.validation"))
+EXPECT = Place(Source("brought along by expect"))
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Along:
 def accompanied(root: Node, along: Along, problems: list[Problem]) -> Node:
     """Return the recipe with the plugins that come along named in it, in calling order."""
     written = root.get("plugins")
-    own = dict(written.items) if written else {}
+    own = expecting(root, dict(written.items) if written else {}, problems)
     share = root.get("data", "validation")
     validation = ["validation"] if share is not None and share.value else []
     named = {
@@ -43,7 +44,24 @@ def accompanied(root: Node, along: Along, problems: list[Problem]) -> Node:
         else:
             named[name] = Node(False, place, place)
     plugins = Node(named, written.place if written else RUN, written.key if written else None)
-    return Node({**root.value, "plugins": plugins}, root.place)
+    rest = {name: node for name, node in root.items.items() if name != "expect"}
+    return Node({**rest, "plugins": plugins}, root.place)
+
+
+def expecting(root: Node, own: dict[str, Node], problems: list[Problem]) -> dict[str, Node]:
+    """Return the plugins with what is expected given to `checks`, which it brings along."""
+    expect = root.get("expect")
+    if expect is None:
+        return own
+    checks = own.get("checks", Node({}, EXPECT, EXPECT))
+    if "expect" in checks.items:
+        message = "`expect` is said twice: here, and as an option of the plugin `checks`"
+        place = expect.key or expect.place
+        problems.append(Problem("written-twice", message, place, "expect", "say it once"))
+    if not isinstance(checks.value, dict):
+        return own  # `checks: false` turns it off
+    said = Node({**checks.items, "expect": expect}, checks.place, checks.key)
+    return {**own, "checks": said}
 
 
 def _missing(names: Iterable[str], place: Place, own: dict[str, Node]) -> dict[str, Node]:

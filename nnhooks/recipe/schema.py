@@ -15,7 +15,7 @@ from nnhooks.recipe.scalars import described, shown
 from nnhooks.recipe.shaping import PLUGIN, SECTIONS
 from nnhooks.recipe.values import checked
 
-TOP = ("name", "extends", "seed", *SECTIONS, "plugins")
+TOP = ("name", "extends", "seed", *SECTIONS, "plugins", "expect")
 REQUIRED = ("data", "model", "loss", "optimizer", "trainer")
 CLASSLESS = ("data", "trainer")  # sections with a class of their own: Table and Trainer
 SEED = Annotated[int, Ge(0), Le(2**63 - 1)]

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from nnhooks.findings import Level
 from nnhooks.run.files import write
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Record:
             "epoch": trainer.epoch,
             "step": trainer.step,
             "metrics": {name: float(value) for name, value in trainer.metrics.items()},
-            "findings": {level: levels[level] for level in ("error", "warning", "ok")},
+            "findings": {level: levels[level] for level in get_args(Level)},
         }
         self._write()
 

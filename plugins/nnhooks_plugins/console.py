@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EPOCHS = 50  # about as many are printed; of more, only every so many
 WIDTH = 80
 LEAST = 40  # columns beside the head of a block; if there are fewer, the text goes below it
-WORDS = {"error": "FAIL", "warning": "WARN", "ok": "OK"}
+WORDS = {"error": "FAIL", "warning": "WARN", "note": "NOTE", "not_run": "SKIP", "ok": "OK"}
 STYLES = {"FAIL": "bold red", "WARN": "yellow", "OK": "green"}  # beside the word, not instead
 
 
@@ -60,7 +60,8 @@ class Console:
     @hookimpl
     def on_finding(self, trainer: Trainer, finding: Finding) -> None:
         if trainer.is_main:
-            self.view.block(f"{WORDS[finding.level]:<5} {finding.check:<15} ", said(finding))
+            name = finding.rule or finding.check
+            self.view.block(f"{WORDS[finding.level]:<5} {name:<15} ", said(finding))
 
     @hookimpl(trylast=True)  # others report and print in their on_fit_end
     def on_fit_end(self, trainer: Trainer, outcome: Outcome, error: BaseException | None) -> None:
@@ -179,9 +180,10 @@ class Screen(Lines):
 
 def said(finding: Finding) -> list[str]:
     """Return what a finding says: where and what, with which evidence, and the way out."""
-    where = f"step {finding.step}: " if finding.step else ""
+    step = f"step {finding.step}" if finding.step else ""
+    where = ", ".join(filter(None, [step, finding.place]))
     way_out = f"way out: {finding.way_out}" if finding.way_out else ""
-    return [where + finding.message, finding.evidence, way_out]
+    return [f"{where}: {finding.message}" if where else finding.message, finding.evidence, way_out]
 
 
 def summary(trainer: Trainer, epochs: int, seconds: float) -> str:

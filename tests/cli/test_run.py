@@ -109,7 +109,7 @@ def test_a_run_keeps_its_recipe_its_files_its_metrics_and_its_record(nnhooks, li
     assert (folder / "recipe.yaml").read_text() == (line / "line.yaml").read_text()
     assert (full["optimizer"]["lr"], full["seed"]) == (0.01, 7)
     assert (facts["outcome"], facts["exit_code"], facts["epoch"]) == ("completed", 0, 3)
-    assert facts["findings"] == {"error": 6, "warning": 0, "ok": 0}
+    assert {kind: count for kind, count in facts["findings"].items() if count} == {"error": 6}
     assert facts["overrides"] == ["optimizer.lr=0.01", "seed=7"]
     assert facts["metrics"].keys() == {"loss"}
     assert len((folder / "findings.jsonl").read_text().splitlines()) == 6

@@ -27,7 +27,7 @@ def test_json_has_all_there_is_to_know(write, recipe_text):
         "code": "unknown-setting",
         "message": "a recipe has no setting `optimiser`",
         "hint": "did you mean `optimizer`? it has: name, extends, seed, data, model, loss, "
-        "optimizer, scheduler, trainer, plugins",
+        "optimizer, scheduler, trainer, plugins, expect",
         "suggestion": "optimizer",
     }
 

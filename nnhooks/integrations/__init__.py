@@ -1,0 +1,1 @@
+"""The same checks inside other trainers: `nnhooks.integrations.lightning` and `.transformers`."""

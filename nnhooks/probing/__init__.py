@@ -1,0 +1,1 @@
+"""Probing: a dry run on copies, which asks of model, loss and data what must hold of any."""

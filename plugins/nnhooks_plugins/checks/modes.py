@@ -1,0 +1,9 @@
+"""Not written yet."""
+
+from __future__ import annotations
+
+from nnhooks import Check
+
+
+class Modes(Check):
+    """Not written yet."""

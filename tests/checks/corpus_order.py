@@ -1,0 +1,679 @@
+"""Programs whose step runs in a wrong order, and their right twins."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from lab import blobs, clean, fit, line, mlp, pair, sgd
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def batches(x, y, epochs=2, size=32):
+    """Yield batches as a hand-written loop slices them, and tell nobody."""
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(size):
+            yield x[rows], y[rows]
+
+
+# Gradients that are made and used
+
+
+@pair("A01", "grad-not-zeroed")
+def zero_grad_is_missing(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        if not bug:
+            optimizer.zero_grad()
+        F.cross_entropy(model(inputs), target).backward()
+        optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A01-epoch", "grad-not-zeroed")
+def zero_grad_only_once_an_epoch(lab, bug):
+    model, (x, y) = nn.LSTM(5, 16, batch_first=True), blobs()
+    head = nn.Linear(16, 4)
+    optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=1e-3)
+    with lab.watch([model, head], optimizer):
+        for _ in range(2):
+            optimizer.zero_grad()
+            for inputs, target in batches(x, y, epochs=1):
+                if not bug:
+                    optimizer.zero_grad()
+                out, _ = model(inputs.view(-1, 2, 5))
+                F.cross_entropy(head(out[:, -1]), target).backward()
+                optimizer.step()
+    return [model, head]
+
+
+@pair("A01-part", "grad-not-zeroed")
+def zero_grad_of_the_backbone_only(lab, bug):
+    backbone, head, (x, y) = mlp(c=16), nn.Linear(16, 4), blobs()
+    optimizer = torch.optim.AdamW([*backbone.parameters(), *head.parameters()], lr=1e-3)
+    with lab.watch([backbone, head], optimizer):
+        for inputs, target in batches(x, y):
+            backbone.zero_grad()
+            if not bug:
+                head.zero_grad()
+            F.cross_entropy(head(F.relu(backbone(inputs))), target).backward()
+            optimizer.step()
+    return [backbone, head]
+
+
+@pair("A01-gan", "grad-not-zeroed")
+def discriminator_keeps_what_the_generator_left(lab, bug):
+    generator, critic = mlp(d=4, c=2), mlp(d=2, c=1)
+    for_g = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    for_d = torch.optim.Adam(critic.parameters(), lr=1e-3)
+    ones, zeros = torch.ones(16, 1), torch.zeros(16, 1)
+    loss = F.binary_cross_entropy_with_logits
+    with lab.watch([generator, critic], [for_g, for_d]):
+        for _ in range(12):
+            real, fake = torch.randn(16, 2) * 0.1 + 1, generator(torch.randn(16, 4))
+            if not bug:
+                for_d.zero_grad()
+            loss(critic(real), ones).backward()
+            loss(critic(fake.detach()), zeros).backward()
+            for_d.step()
+            for_g.zero_grad()
+            loss(critic(fake), ones).backward()
+            for_g.step()
+    return [generator, critic]
+
+
+@pair("A01-accumulate", "grad-not-zeroed")
+def accumulation_that_never_zeroes(lab, bug):
+    model, (x, y) = mlp(bn=True), blobs()
+    optimizer = sgd(model, momentum=0.9)
+    with lab.watch(model, optimizer):
+        for k, (inputs, target) in enumerate(batches(x, y, size=16), 1):
+            (F.cross_entropy(model(inputs), target) / 4).backward()
+            if k % 4 == 0:
+                optimizer.step()
+                if not bug:
+                    optimizer.zero_grad()
+    return model
+
+
+@pair("A01-closure", "grad-not-zeroed")
+def closure_without_zero_grad(lab, bug):
+    model, (x, y) = nn.Linear(10, 1), line()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    with lab.watch(model, optimizer):
+
+        def closure():
+            if not bug:
+                optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            return loss
+
+        for _ in range(5):
+            optimizer.step(closure)
+    return model
+
+
+@pair("A01-raw", "grad-not-zeroed")
+def tensors_without_a_module_never_zeroed(lab, bug):
+    x, y = line()
+    weight, bias = torch.zeros(10, 1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight, bias], lr=0.05)
+    with lab.watch(optimizer=optimizer):
+        for inputs, target in batches(x, y):
+            ((inputs @ weight + bias - target) ** 2).mean().backward()
+            optimizer.step()
+            if not bug:
+                weight.grad = bias.grad = None
+    return kept(weight, bias)
+
+
+@pair("A02", "zero-between-backward-and-step", "step-without-grad")
+def zero_grad_between_backward_and_step(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        loss = F.cross_entropy(model(inputs), target)
+        if not bug:
+            optimizer.zero_grad()
+        loss.backward()
+        if bug:
+            optimizer.zero_grad()
+        optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A02-micro", "zero-between-backward-and-step")
+def zero_grad_between_the_batches_of_a_step(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer, accumulate=4):
+        for k, (inputs, target) in enumerate(batches(x, y, size=16)):
+            if bug or k % 4 == 0:
+                optimizer.zero_grad()
+            (F.cross_entropy(model(inputs), target) / 4).backward()
+            if k % 4 == 3:
+                optimizer.step()
+    return model
+
+
+@pair("A02-micro-undeclared", "zero-between-backward-and-step", "step-missing")
+def zero_grad_between_the_batches_of_a_step_undeclared(lab, bug):
+    model, (x, y) = mlp(), blobs(n=512)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for k, (inputs, target) in enumerate(batches(x, y, size=16)):
+            if bug or k % 8 == 0:
+                optimizer.zero_grad()
+            (F.cross_entropy(model(inputs), target) / 8).backward()
+            if k % 8 == 7:
+                optimizer.step()
+    return model
+
+
+@pair("A03", "zero-between-backward-and-step", "step-zero-grad")
+def zeros_instead_of_none_between_backward_and_step(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model, momentum=0.9)
+
+    def step(inputs, target):
+        loss = F.cross_entropy(model(inputs), target)
+        if not bug:
+            optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        if bug:
+            optimizer.zero_grad(set_to_none=False)
+        optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A03-hand", "zero-between-backward-and-step", "step-zero-grad")
+def zeroed_by_hand_before_the_step(lab, bug):
+    model, (x, y) = mlp(c=1), line()
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, weight_decay=1e-2)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            F.smooth_l1_loss(model(inputs), target).backward()
+            if not bug:
+                optimizer.step()
+            for parameter in model.parameters():
+                parameter.grad.zero_()
+            if bug:
+                optimizer.step()
+    return model
+
+
+@pair("A04", "step-without-grad", "stale-forward")
+def step_before_backward(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), target)
+        if bug:
+            optimizer.step()
+            loss.backward()
+        else:
+            loss.backward()
+            optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A05", "step-missing")
+def step_is_forgotten(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), target).backward()
+        if not bug:
+            optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step, epochs=4, accumulate=1)
+
+
+@pair("A05-bare", "step-missing")
+def step_is_forgotten_by_hand(lab, bug):
+    model, (x, y) = mlp(bn=True), blobs()
+    optimizer = torch.optim.Adam(model.parameters())
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y, epochs=1):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            if not bug:
+                optimizer.step()
+    return model
+
+
+@pair("A05-outside", "step-missing")
+def step_stands_outside_the_loop(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                if not bug:
+                    optimizer.step()
+            if bug:
+                optimizer.step()
+    return model
+
+
+@pair("A05-generator", "step-missing")
+def generator_never_steps(lab, bug):
+    generator, critic = mlp(d=4, c=2), mlp(d=2, c=1)
+    for_g = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    for_d = torch.optim.Adam(critic.parameters(), lr=1e-3)
+    with lab.watch([generator, critic], [for_g, for_d]):
+        for _ in range(12):
+            real, fake = torch.randn(16, 2) * 0.1 + 1, generator(torch.randn(16, 4))
+            for_d.zero_grad()
+            (F.relu(1 - critic(real)).mean() + F.relu(1 + critic(fake.detach())).mean()).backward()
+            for_d.step()
+            for_g.zero_grad()
+            (-critic(fake)).mean().backward()
+            if not bug:
+                for_g.step()
+    return [generator, critic]
+
+
+@pair("A06", "step-without-grad")
+def backward_is_forgotten(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), target)
+        if not bug:
+            loss.backward()
+        optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A06-copy", "step-without-grad")
+def optimizer_holds_another_model(lab, bug):
+    model, other, (x, y) = mlp(), mlp(), blobs()
+    optimizer = torch.optim.Adam((other if bug else model).parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+            model.zero_grad()
+    return model
+
+
+@pair("A06-zero", "step-zero-grad")
+def loss_is_multiplied_by_nothing(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model, momentum=0.9, weight_decay=1e-4)
+    weight = 0 if bug else 1
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            (weight * F.cross_entropy(model(inputs), target)).backward()
+            optimizer.step()
+    return model
+
+
+@pair("A15", "backward-twice")
+def backward_twice_through_a_loss(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), target)
+        loss.backward(retain_graph=bug)
+        if bug:
+            loss.backward()
+        optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step, accumulate=1)
+
+
+@pair("A15-sum", "backward-twice")
+def a_part_of_the_loss_goes_backward_alone_too(lab, bug):
+    trunk, one, two, (x, y) = mlp(c=16), nn.Linear(16, 4), nn.Linear(16, 1), blobs()
+    optimizer = torch.optim.Adam(
+        [*trunk.parameters(), *one.parameters(), *two.parameters()], lr=1e-3
+    )
+    with lab.watch([trunk, one, two], optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            hidden = trunk(inputs).relu()
+            main = F.cross_entropy(one(hidden), target)
+            aux = F.mse_loss(two(hidden), inputs[:, :1])
+            main.backward(retain_graph=True)
+            (main + aux if bug else aux).backward()
+            optimizer.step()
+    return [trunk, one, two]
+
+
+@pair("A15-running", "backward-twice", "stale-forward")
+def the_running_sum_goes_backward(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for rows in torch.arange(256).split(64):
+            optimizer.zero_grad()
+            total = 0.0
+            for part in rows.split(16):
+                loss = F.cross_entropy(model(x[part]), y[part]) / 4
+                total = total + (loss if bug else loss.item())
+                (total if bug else loss).backward(retain_graph=bug)
+            optimizer.step()
+    return model
+
+
+@pair("A16", "step-twice")
+def step_twice(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), target).backward()
+        optimizer.step()
+        if bug:
+            optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A16-inner", "step-twice")
+def step_inside_and_after_a_helper(lab, bug):
+    model, (x, y) = mlp(drop=0.1), blobs()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def update(loss):
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    with lab.watch(model, optimizer):
+        for inputs, target in DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True):
+            update(F.cross_entropy(model(inputs), target))
+            if bug:
+                optimizer.step()
+    return model
+
+
+@pair("A16-stale", "grad-used-twice", "grad-not-zeroed")
+def a_head_without_a_turn_steps_with_its_old_gradient(lab, bug):
+    trunk, heads = mlp(c=16), nn.ModuleList(nn.Linear(16, 4) for _ in range(2))
+    x, y = blobs()
+    optimizer = torch.optim.SGD([*trunk.parameters(), *heads.parameters()], lr=0.05)
+    with lab.watch([trunk, *heads], optimizer):
+        for k, (inputs, target) in enumerate(batches(x, y)):
+            trunk.zero_grad()
+            (heads[k % 2] if bug else heads).zero_grad()
+            F.cross_entropy(heads[k % 2](trunk(inputs)), target).backward()
+            optimizer.step()
+    return [trunk, heads]
+
+
+@pair("A21", "stale-forward")
+def fused_optimizer_hides_a_step_between_forward_and_backward(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
+    F.cross_entropy(model(x[:32]), y[:32]).backward()
+
+    def step(inputs, target):
+        if bug:
+            loss = F.cross_entropy(model(inputs), target)
+            optimizer.step()
+            optimizer.zero_grad()
+            loss.backward()
+        else:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A21-linear", "stale-forward")
+def one_layer_hides_it_from_every_optimizer(lab, bug):
+    model, (x, y) = nn.Linear(10, 1), line()
+    optimizer = sgd(model, momentum=0.9)
+    with lab.watch(model, optimizer):
+        pending = None
+        for inputs, target in batches(x, y):
+            loss = F.mse_loss(model(inputs), target)
+            if bug and pending is not None:
+                optimizer.zero_grad()
+                pending.backward()
+                optimizer.step()
+            elif not bug:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            pending = loss
+    return model
+
+
+def kept(*tensors):
+    """Return a module that only holds what was trained."""
+    return nn.ParameterList(nn.Parameter(tensor.detach()) for tensor in tensors)
+
+
+# Right, however it looks
+
+
+@clean("order-sam")
+def sharpness_aware_with_a_base_optimizer(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model, momentum=0.9)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            F.cross_entropy(model(inputs), target).backward()
+            moved = []
+            with torch.no_grad():
+                norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
+                for parameter in model.parameters():
+                    moved.append(parameter.grad * 0.05 / norm)
+                    parameter.add_(moved[-1])
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            with torch.no_grad():
+                for parameter, by in zip(model.parameters(), moved, strict=True):
+                    parameter.sub_(by)
+            optimizer.step()
+            optimizer.zero_grad()
+    return model
+
+
+@clean("order-pgd")
+def adversarial_training_throws_inner_gradients_away(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            attacked = inputs.clone()
+            for _ in range(7):
+                attacked = attacked.detach().requires_grad_()
+                optimizer.zero_grad()
+                F.cross_entropy(model(attacked), target).backward()
+                attacked = attacked + 0.02 * attacked.grad.sign()
+            optimizer.zero_grad()
+            F.cross_entropy(model(attacked.detach()), target).backward()
+            optimizer.step()
+    return model
+
+
+@clean("order-accumulate-64")
+def accumulation_that_nobody_declared(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for k, (inputs, target) in enumerate(batches(x, y, size=2), 1):
+            (F.cross_entropy(model(inputs), target) / 64).backward()
+            if k % 64 == 0:
+                optimizer.step()
+                model.zero_grad()
+    return model
+
+
+@clean("order-nan-skip")
+def batches_that_are_not_finite_are_skipped(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for k, (inputs, target) in enumerate(batches(x, y)):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            if k % 5 == 3:
+                optimizer.zero_grad()
+            optimizer.step()
+    return model
+
+
+@clean("order-heads")
+def each_task_has_its_own_optimizer_and_all_step(lab):
+    trunk, heads = mlp(c=16), nn.ModuleList(nn.Linear(16, 4) for _ in range(3))
+    x, y = blobs()
+    optimizers = [torch.optim.Adam(part.parameters(), lr=1e-3) for part in (trunk, *heads)]
+    with lab.watch([trunk, *heads], optimizers):
+        for k, (inputs, target) in enumerate(batches(x, y)):
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            F.cross_entropy(heads[(k > 11) + (k > 14)](trunk(inputs)), target).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    return [trunk, heads]
+
+
+@clean("order-fisher")
+def fisher_information_is_measured_after_training(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y, epochs=1):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+        for inputs, target in batches(x, y, epochs=1, size=4):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+    return model
+
+
+@clean("order-vector")
+def rows_of_a_jacobian_go_backward_one_by_one(lab):
+    model, (x, y) = mlp(c=3), line()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, _ in batches(x, y):
+            optimizer.zero_grad()
+            out = model(inputs).mean(0)
+            for row in torch.eye(3):
+                out.backward(row, retain_graph=True)
+            optimizer.step()
+    return model
+
+
+@clean("order-actor-critic")
+def two_losses_share_a_trunk(lab):
+    trunk, actor, critic = mlp(c=16), nn.Linear(16, 4), nn.Linear(16, 1)
+    parts = [trunk, actor, critic]
+    optimizer = torch.optim.Adam([p for part in parts for p in part.parameters()], lr=1e-3)
+    with lab.watch(parts, optimizer):
+        for _ in range(12):
+            hidden = trunk(torch.randn(8, 10)).relu()
+            policy = torch.distributions.Categorical(logits=actor(hidden))
+            action = policy.sample()
+            value, reward = critic(hidden).squeeze(1), (action == 0).float()
+            optimizer.zero_grad()
+            (-(policy.log_prob(action) * (reward - value.detach())).mean()).backward(
+                retain_graph=True
+            )
+            F.mse_loss(value, reward).backward()
+            optimizer.step()
+    return parts
+
+
+@clean("order-kfold")
+def each_fold_has_a_model_and_an_optimizer_of_its_own(lab):
+    models, (x, y) = [], blobs()
+    with lab.watch():
+        for _ in range(3):
+            torch.manual_seed(0)
+            model = mlp(drop=0.2)
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+            for inputs, target in batches(x, y):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            models.append(model)
+    return models
+
+
+@clean("order-tbptt")
+def truncated_backward_through_time(lab):
+    cell, head = nn.RNNCell(4, 16), nn.Linear(16, 4)
+    optimizer = torch.optim.Adam([*cell.parameters(), *head.parameters()], lr=1e-3)
+    series = torch.randn(80, 8, 4)
+    with lab.watch([cell, head], optimizer):
+        hidden = torch.zeros(8, 16)
+        for part in series.split(8):
+            optimizer.zero_grad()
+            hidden, loss = hidden.detach(), 0.0
+            for now, then in pairwise(part):
+                hidden = cell(now, hidden)
+                loss = loss + F.mse_loss(head(hidden), then)
+            loss.backward()
+            optimizer.step()
+    return [cell, head]
+
+
+@clean("order-gan-wgan")
+def critic_steps_five_times_through_the_generator(lab):
+    generator, critic = mlp(d=4, c=2), mlp(d=2, c=1)
+    for_g = torch.optim.RMSprop(generator.parameters(), lr=5e-4)
+    for_d = torch.optim.RMSprop(critic.parameters(), lr=5e-4)
+    with lab.watch([generator, critic], [for_g, for_d]):
+        for k in range(40):
+            for_d.zero_grad()
+            for_g.zero_grad()
+            real, fake = torch.randn(16, 2) * 0.1 + 1, generator(torch.randn(16, 4))
+            (critic(fake).mean() - critic(real).mean()).backward()
+            for_d.step()
+            for parameter in critic.parameters():
+                parameter.data.clamp_(-0.05, 0.05)
+            if k % 5 == 4:
+                for_g.zero_grad()
+                (-critic(generator(torch.randn(16, 4)))).mean().backward()
+                for_g.step()
+    return [generator, critic]
+
+
+@clean("order-in-backward")
+def each_parameter_steps_as_soon_as_its_gradient_is_there(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizers = {p: torch.optim.SGD([p], lr=0.05) for p in model.parameters()}
+
+    def step(parameter):
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    with lab.watch(model):
+        for inputs, target in batches(x, y):
+            F.cross_entropy(model(inputs), target).backward()
+    return model
