@@ -145,6 +145,21 @@ def test_a_run_is_repeated_from_its_folder_alone(nnhooks, line):
     assert "look at me" in result.stdout
 
 
+def test_a_run_that_is_repeated_leaves_the_first_as_it_was(nnhooks, line):
+    with_plugins(line, "checkpoint", "csv_log")
+    nnhooks("run", "line.yaml")
+    [first] = folders(line / "runs")
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+
+    result = nnhooks("run", first)
+
+    assert result.exit_code == 0, result.output
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    [_, second] = folders(line / "runs")
+    assert (second / "metrics.jsonl").read_bytes() == (first / "metrics.jsonl").read_bytes()
+    assert [path.name for path in (second / "checkpoints").iterdir()]
+
+
 def test_data_that_has_changed_since_is_told_when_a_run_is_repeated(nnhooks, line):
     (line / "points.csv").write_text("x,y\n1,3\n2,5\n")
     recipe = RECIPE.replace("rows: [[1, 3], [2, 5], [3, 7], [4, 9]]", "csv: points.csv")
