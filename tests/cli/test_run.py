@@ -211,6 +211,15 @@ def test_json_prints_events_and_nothing_else(nnhooks, line):
     assert "look at me" in result.stderr
 
 
+def test_what_json_has_no_number_for_is_written_alike_everywhere(nnhooks, line):
+    nnhooks("run", "line.yaml", "optimizer.lr=1e30")
+
+    (folder,) = folders(line / "runs")
+    last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
+    assert record(folder)["metrics"] == {"loss": "NaN"}
+    assert json.loads(last)["loss"] == "NaN"
+
+
 def test_what_comes_along_can_be_left_out(nnhooks, line):
     nnhooks("run", "line.yaml", "--without", "jsonl_log", "--without", "console", "--device", "cpu")
 
