@@ -183,10 +183,12 @@ def weighted(batches: Sequence[Batch]) -> Iterable[tuple[Any, Any, Tensor | None
 def pair(batch: Any) -> Batch:
     """Return the (inputs, target) that a batch should be."""
     try:
-        inputs, target = batch
+        if not isinstance(batch, dict | Tensor):  # two keys, or two rows, are no pair
+            inputs, target = batch
+            return inputs, target
     except (TypeError, ValueError):
-        raise DataError(f"a batch should be (inputs, target), got {shape(batch)}") from None
-    return inputs, target
+        pass
+    raise DataError(f"a batch should be (inputs, target), got {shape(batch)}")
 
 
 def samples(batch: Batch) -> int:

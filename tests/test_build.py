@@ -343,6 +343,11 @@ REFUSALS = {
         "Plugin failed: KeyError: 'in my plugin'",
         'raise KeyError("in my plugin")',
     ),
+    "an optimizer that needs a closure": (
+        ["optimizer=LBFGS"],
+        "LBFGS.step needs a closure, and Trainer.train_step gives none",
+        "command line: optimizer=LBFGS",
+    ),
     "a schedule that waits for a metric": (
         ["scheduler=ReduceLROnPlateau"],
         "ReduceLROnPlateau needs a metric to judge by, as in `monitor: validation/loss`",

@@ -151,7 +151,9 @@ def test_samples_are_the_rows_of_the_target_or_of_the_inputs_without_one(batch, 
     [
         ((1, 2, 3), "a tuple of 3"),
         ({"x": 1, "y": 2, "z": 3}, "a dict of x, y, z"),
+        ({"x": 1, "y": 2}, "a dict of x, y"),
         (torch.zeros(4, 2), r"\(4, 2\) float32"),
+        (torch.zeros(2, 2), r"\(2, 2\) float32"),
         (7, "int"),
     ],
 )

@@ -16,10 +16,11 @@ from nnhooks.recipe.shaping import SECTIONS
 from nnhooks.recipe.signatures import Setting
 
 
-def filled_call(call: Call, copies: Mapping[Path, str] = {}) -> Node:
+def filled_call(call: Call, copies: Mapping[Path, str] | None = None) -> Node:
     """Return a section with its class in full and every default written out.
 
     `copies` are names for the local files, where the recipe is to stand beside copies of them.
+    Then a path that is a default stays unsaid: it means the folder of each run, not of this one.
     """
     settings = {"class": _name(call, copies)} if _is_named(call) else {}
     given = {**call.own, **call.arguments}
@@ -29,7 +30,8 @@ def filled_call(call: Call, copies: Mapping[Path, str] = {}) -> Node:
     for name, argument in given.items():  # filled in from elsewhere, such as the seed
         settings.setdefault(name, _argument(argument, copies))
     for name, setting in call.signature.settings.items():
-        if name not in given and (default := _default(setting, call)):
+        elsewhere = copies is not None and isinstance(setting.default, Path)
+        if name not in given and not elsewhere and (default := _default(setting, call)):
             settings[name] = default
     return Node(settings, call.node.place, call.node.key)
 
@@ -39,9 +41,9 @@ def _is_named(call: Call) -> bool:
     return call.slot.namespace != PLUGINS or "class" in call.node.items
 
 
-def _name(call: Call, copies: Mapping[Path, str]) -> Node:
+def _name(call: Call, copies: Mapping[Path, str] | None) -> Node:
     name, namespace = str(call.name.value), call.slot.namespace
-    if (file := local_file(call.name)) and file in copies:
+    if copies and (file := local_file(call.name)) and file in copies:
         name = f"{copies[file]}:{name.rpartition(':')[2]}"
     elif namespace != PLUGINS and "." not in name and ":" not in name:
         name = f"{namespace}.{name}"
@@ -51,7 +53,7 @@ def _name(call: Call, copies: Mapping[Path, str]) -> Node:
     return Node(name, origin)
 
 
-def _argument(argument: Any, copies: Mapping[Path, str]) -> Node:
+def _argument(argument: Any, copies: Mapping[Path, str] | None) -> Node:
     if isinstance(argument, Call):
         return filled_call(argument, copies)
     if isinstance(argument, Value):
@@ -79,7 +81,7 @@ def _default(setting: Setting, call: Call) -> Node | None:
     return Node(value, place) if value is None or type(value) in (str, int, float, bool) else None
 
 
-def filled_recipe(plan: Plan, copies: Mapping[Path, str] = {}) -> Node:
+def filled_recipe(plan: Plan, copies: Mapping[Path, str] | None = None) -> Node:
     """Return the root of a recipe with everything in it that was left out."""
     recipe, default = plan.recipe, Place(Source("nnhooks default"))
     root = {
@@ -99,7 +101,7 @@ def filled_recipe(plan: Plan, copies: Mapping[Path, str] = {}) -> Node:
     return Node({**root, "plugins": Node(plugins, recipe.root.place)}, recipe.root.place)
 
 
-def _scheduler(plugin: Call, copies: Mapping[Path, str]) -> Node:
+def _scheduler(plugin: Call, copies: Mapping[Path, str] | None) -> Node:
     """Return the plugin as the section `scheduler` that it was written as."""
     whole = filled_call(plugin, copies)
     own = {name: node for name, node in whole.items.items() if name != "schedule"}

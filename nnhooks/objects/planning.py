@@ -15,7 +15,8 @@ from nnhooks.objects.slots import PLUGIN, SLOTS, Method
 from nnhooks.recipe import Problem, Recipe
 from nnhooks.recipe.nodes import Node, Place, Source
 from nnhooks.recipe.schema import CLASSLESS, EPOCHS
-from nnhooks.recipe.signatures import Setting
+from nnhooks.recipe.signatures import Setting, signature
+from nnhooks.trainer import Trainer
 
 DEFAULTS = {"data": "Table", "trainer": "Trainer"}
 SCHEDULE = "lr_schedule"  # the plugin that `scheduler:` stands for
@@ -62,6 +63,7 @@ def planned(recipe: Recipe) -> Plan:
             if call:
                 plan.plugins[name] = call
     _bound_loss(plan)
+    _closure(plan)
     return plan
 
 
@@ -127,3 +129,16 @@ def _bound_loss(plan: Plan) -> None:
         )
         hint = f"the model is {built.__name__}: put @staticmethod above it, or name another"
         plan.problems.append(Problem("refused", message, loss.place, "loss", hint))
+
+
+def _closure(plan: Plan) -> None:
+    """Report an optimizer that wants to call the model itself, where nobody lets it."""
+    optimizer, trainer = plan.calls.get("optimizer"), plan.calls.get("trainer")
+    if not optimizer or not trainer or not isinstance(optimizer.target, type):
+        return
+    closure = signature(optimizer.target.step, positions=1).settings.get("closure")  # type: ignore[attr-defined]
+    steps = getattr(trainer.target, "train_step", None)
+    if closure and closure.required and steps is Trainer.train_step:
+        message = f"{optimizer.title}.step needs a closure, and Trainer.train_step gives none"
+        hint = "override train_step in a Trainer of your own: `trainer: {class: mine.py:Mine}`"
+        plan.problems.append(Problem("refused", message, optimizer.place, "optimizer", hint))

@@ -80,7 +80,7 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     if isinstance(value, float) and value - value != 0:
-        return str(value)
+        return json.dumps(value)  # "NaN", "Infinity" or "-Infinity", as in metrics.jsonl
     return value
 
 

@@ -145,6 +145,21 @@ def test_a_run_is_repeated_from_its_folder_alone(nnhooks, line):
     assert "look at me" in result.stdout
 
 
+def test_a_run_that_is_repeated_leaves_the_first_as_it_was(nnhooks, line):
+    with_plugins(line, "checkpoint", "csv_log")
+    nnhooks("run", "line.yaml")
+    [first] = folders(line / "runs")
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+
+    result = nnhooks("run", first)
+
+    assert result.exit_code == 0, result.output
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    [_, second] = folders(line / "runs")
+    assert (second / "metrics.jsonl").read_bytes() == (first / "metrics.jsonl").read_bytes()
+    assert [path.name for path in (second / "checkpoints").iterdir()]
+
+
 def test_data_that_has_changed_since_is_told_when_a_run_is_repeated(nnhooks, line):
     (line / "points.csv").write_text("x,y\n1,3\n2,5\n")
     recipe = RECIPE.replace("rows: [[1, 3], [2, 5], [3, 7], [4, 9]]", "csv: points.csv")
@@ -194,6 +209,15 @@ def test_json_prints_events_and_nothing_else(nnhooks, line):
     assert events[3]["loss"] > events[-2]["loss"]
     assert (events[-1]["outcome"], events[-1]["findings"]["error"]) == ("completed", 6)
     assert "look at me" in result.stderr
+
+
+def test_what_json_has_no_number_for_is_written_alike_everywhere(nnhooks, line):
+    nnhooks("run", "line.yaml", "optimizer.lr=1e30")
+
+    (folder,) = folders(line / "runs")
+    last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
+    assert record(folder)["metrics"] == {"loss": "NaN"}
+    assert json.loads(last)["loss"] == "NaN"
 
 
 def test_what_comes_along_can_be_left_out(nnhooks, line):
