@@ -36,6 +36,13 @@ PROBES: dict[str, Probe] = {  # by the rule they may break; the quick ones first
     "cannot-overfit": learning.cannot_overfit,
 }
 
+OWN: dict[str, tuple[str, Callable[[Any, Trial], Iterator[Finding]]]] = {  # by what is given
+    "accumulate": ("accumulation-differs", lambda own, t: gradients.accumulation_differs(t, own)),
+    "repeat": ("repeat-differs", lambda own, t: repeating.repeat_differs(t, own)),
+    "resume": ("resume-differs", lambda own, t: repeating.resume_differs(t, own)),
+    "metrics": ("metric-mismatch", lambda own, t: repeating.metric_mismatch(t, own)),
+}
+
 
 def probe(
     model: nn.Module,
@@ -70,23 +77,11 @@ def probe(
     trial = Trial(
         model, inputs, target, loss, optimizer, expect=dict(expect or {}), ask=ask, seconds=seconds
     )
-    probes = dict(PROBES)
-    given: dict[str, tuple[Any, Any]] = {
-        "accumulation-differs": (gradients.accumulation_differs, accumulate),
-        "repeat-differs": (repeating.repeat_differs, repeat),
-        "resume-differs": (repeating.resume_differs, resume),
-        "metric-mismatch": (repeating.metric_mismatch, metrics),
-    }
-    for rule, (function, argument) in given.items():
-        if argument is not None:
-            probes[rule] = partial(_given, function, argument)
+    own = {"accumulate": accumulate, "repeat": repeat, "resume": resume, "metrics": metrics}
+    given = {OWN[name][0]: partial(OWN[name][1], how) for name, how in own.items() if how}
+    probes: dict[str, Probe] = {**PROBES, **given}
     with untouched(model):
         return list(tried(trial, probes))
-
-
-def _given(function: Any, argument: Any, trial: Trial) -> Iterator[Finding]:
-    findings: Iterator[Finding] = function(trial, argument)
-    return findings
 
 
 def tried(trial: Trial, probes: Mapping[str, Probe]) -> Iterator[Finding]:

@@ -16,12 +16,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -41,7 +38,7 @@ class Senses:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.depth = 0  # of modules that call one another
+        self.inside = False  # of a model that has been called
         self.stepping = 0  # of optimizers that step inside one another's step
         self.undo = ExitStack()
         self.functions = Functions(watch)
@@ -51,8 +48,7 @@ class Senses:
         """Begin to sense."""
         self._hook(register_optimizer_step_pre_hook(self._before_step))
         self._hook(register_optimizer_step_post_hook(self._after_step))
-        self._hook(register_module_forward_pre_hook(self._before_module))
-        self._hook(register_module_forward_hook(self._after_module, always_call=True))
+        self._listen_to_calls()
         self._wrap(torch.autograd, "backward", self._backward)
         self._wrap(Optimizer, "__init__", self._built)
         self._wrap(Optimizer, "zero_grad", self._zeroed)
@@ -61,15 +57,14 @@ class Senses:
             self._wrap(nn.utils.clip_grad, name, self._clipped)
         self._wrap(torch.amp.GradScaler, "scale", self._scaled)
         self._wrap(torch.amp.GradScaler, "unscale_", self._unscaled)
-        for kind in (LRScheduler, ReduceLROnPlateau):
-            self._wrap(kind, "step", self._scheduled)
+        for kind in vars(lr_scheduler).values():
+            if isinstance(kind, type) and issubclass(kind, LRScheduler) and "step" in vars(kind):
+                self._wrap(kind, "step", self._scheduled)
         self._wrap(DataLoader, "__iter__", self._iterated)
         self._wrap(_BaseDataLoaderIter, "__next__", self._fetched)
         self._wrap(nn.Module, "state_dict", self._stated)
         self._wrap(nn.Module, "load_state_dict", self._loaded)
         self._wrap(torch, "save", self._saved)
-        if self.watch.wants("after_function"):
-            self.functions.__enter__()
 
     def close(self) -> None:
         """Put everything back."""
@@ -95,22 +90,58 @@ class Senses:
 
     # Modules
 
-    def _before_module(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.depth += 1
-        if self.depth == 1:
-            self.watch.saw_model(module)
-            if not torch.is_grad_enabled():
-                self.functions.glance()
-            self.watch.tell("before_forward", module, inputs)
+    def _listen_to_calls(self) -> None:
+        """Wrap the call of modules: a module that no other calls is a model.
+
+        No hook of torch's is kept for that: while there is one, each module pays for it.
+        """
+        call = nn.Module.__call__
+
+        def called(module: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+            if self.inside or in_transform():
+                return call(module, *arguments, **keywords)
+            self.inside = True
+            try:
+                self._before_model(module, arguments)
+                output = call(module, *arguments, **keywords)
+                self._after_model(module, arguments, output)
+                return output
+            finally:
+                self.inside = False
+
+        nn.Module.__call__ = called  # type: ignore[method-assign]
+        self.undo.callback(setattr, nn.Module, "__call__", call)
+        self.modules: Any = None
+        self.undo.callback(self._leave_modules)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Hear of each module while the watch is inspecting, and only then."""
+        self.functions.follow()
+        if not self.watch.inspecting:
+            self._leave_modules()
+        elif self.modules is None and self.watch.wants("after_module"):
+            self.modules = register_module_forward_hook(self._after_module)
+
+    def _leave_modules(self) -> None:
+        if self.modules is not None:
+            self.modules.remove()
+            self.modules = None
+
+    def _before_model(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.watch.saw_model(module)
+        if not torch.is_grad_enabled():
+            self.functions.glance()
+        self.watch.tell("before_forward", module, inputs)
 
     def _after_module(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        self.depth -= 1
-        if self.watch.inspecting:
+        if self.watch.inspecting and not in_transform():
             self.watch.tell("after_module", module, inputs, output)
-        if self.depth == 0:
-            if self.functions.on:
-                self.watch.origins.answered(output)
-            self.watch.tell("after_forward", module, inputs, output)
+
+    def _after_model(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if self.functions.on:
+            self.watch.origins.answered(output)
+        self.watch.tell("after_forward", module, inputs, output)
 
     # Gradients
 
@@ -188,6 +219,7 @@ class Senses:
     def _built(self, function: Any, optimizer: Optimizer, *arguments: Any, **keywords: Any) -> None:
         function(optimizer, *arguments, **keywords)
         self.watch.saw_optimizer(optimizer)
+        self._follow()
 
     def _before_step(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> None:
         self.stepping += 1
@@ -200,11 +232,16 @@ class Senses:
         if self.stepping == 0:
             self.watch.tell("after_step", optimizer)
             self.watch.saw_step(optimizer)
-            self.functions.follow()
+            self._follow()
 
     def _scheduled(self, function: Any, scheduler: Any, *arguments: Any, **keywords: Any) -> None:
         function(scheduler, *arguments, **keywords)
         self.watch.tell("after_schedule", scheduler)
+
+
+def in_transform() -> bool:
+    """Say whether vmap, grad and the like run, whose tensors cannot be looked into."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 class Functions(TorchFunctionMode):
@@ -230,7 +267,7 @@ class Functions(TorchFunctionMode):
         keywords: Mapping[str, Any] | None = None,
     ) -> Any:
         result = function(*arguments, **(keywords or {}))
-        if self.watch.inspecting or self.glancing:
+        if (self.watch.inspecting or self.glancing) and not in_transform():
             self.watch.saw_function(function, arguments, keywords or {}, result)
         return result
 

@@ -163,6 +163,7 @@ class Watch:
             self.optimizers.append(optimizer)
         if optimizer not in self.steps:
             self.steps[optimizer] = 0
+            self.inspecting = True
             self.tell("on_optimizer", optimizer)
 
     def saw_model(self, model: nn.Module) -> None:

@@ -1732,8 +1732,11 @@ def each_loss_goes_backward_on_its_own(lab):
     with lab.watch(model, optimizer):
         for rows in torch.randperm(256).split(32):
             optimizer.zero_grad()
-            kind, size, _ = model(x[rows])
-            F.cross_entropy(kind, y[rows]).backward(retain_graph=True)
+            kind, size, sign = model(x[rows])
+            (F.cross_entropy(kind, y[rows]) + model.log_weights.pow(2).sum()).backward(
+                retain_graph=True
+            )
+            (0.01 * sign.pow(2).mean()).backward(retain_graph=True)
             (0.1 * F.mse_loss(size, x[rows].norm(dim=1))).backward()
             optimizer.step()
     return model

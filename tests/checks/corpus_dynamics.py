@@ -16,7 +16,7 @@ def logarithm_of_something_negative(lab, bug):
         positive = prediction if bug else prediction.abs() + 1e-3
         return (torch.log(positive) - torch.log(target + 1e-3)).pow(2).mean()
 
-    return fit(lab, model, sgd(model), x, y.abs(), loss, batch_size=64)
+    return fit(lab, model, sgd(model, 0.005), x, y.abs(), loss, batch_size=64)
 
 
 @pair("F01-data", "nonfinite-loss", "nonfinite-grad", "nonfinite-input")
@@ -387,7 +387,15 @@ def a_tied_embedding_of_deviation_one(lab, bug):
     return model
 
 
-@pair("D02", "output-constant", "softmax-of-one", "grad-always-zero", "step-zero-grad")
+@pair(
+    "D02",
+    "one-class",
+    "target-unreachable",
+    "output-constant",
+    "softmax-of-one",
+    "grad-always-zero",
+    "step-zero-grad",
+)
 def softmax_over_a_single_logit(lab, bug):
     x, y = blobs(c=2)
     head = nn.Softmax(dim=1) if bug else nn.Sigmoid()
@@ -410,7 +418,7 @@ def one_step_too_far_kills_every_unit(lab, bug):
     y = y + 3
     model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
     model.append(nn.Linear(32, 1))
-    optimizer = sgd(model, 4.0 if bug else 0.01, momentum=0.9)
+    optimizer = sgd(model, 40.0 if bug else 0.01, momentum=0.9)
 
     with lab.watch(model, optimizer):
         for rows in torch.arange(256).repeat(2).split(32):

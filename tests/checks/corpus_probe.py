@@ -986,3 +986,9 @@ def one_of_two_inputs_is_forgotten(lab, bug):
     x, y = blobs()
     lab.probe(Net(), (x[:32], torch.arange(32) % 7), y[:32], F.cross_entropy)
     return mlp()
+
+
+@clean("P23")
+def log_probabilities_and_their_loss(lab):
+    x, y = blobs()
+    return tried(lab, nn.Sequential(mlp(), nn.LogSoftmax(1)), x[:32], y[:32], F.nll_loss)
