@@ -11,6 +11,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from nnhooks.recipe.nodes import from_here
+
 NNHOOKS = Path(__file__).parent.parent
 OURS = (NNHOOKS, NNHOOKS.parent / "plugins")  # of an editable install; a wheel is a package's
 OTHERS = tuple({*sysconfig.get_paths().values(), "<frozen"})
@@ -52,13 +54,13 @@ def summary(error: BaseException) -> str:
 def own_frames(error: BaseException) -> str:
     """Return the lines of the user's own code that an error passed through, innermost last."""
     lines = [
-        f"{shown(Path(frame.filename))}:{frame.lineno}: {frame.line}"
+        f"{from_here(Path(frame.filename))}:{frame.lineno}: {frame.line}"
         for frame in traceback.extract_tb(error.__traceback__)
         if is_own(frame.filename)
     ]
     if isinstance(error, SyntaxError) and error.filename and is_own(error.filename):
         line = (error.text or linecache.getline(error.filename, error.lineno or 0)).strip()
-        lines.append(f"{shown(Path(error.filename))}:{error.lineno}: {line}")
+        lines.append(f"{from_here(Path(error.filename))}:{error.lineno}: {line}")
     return "\n".join(lines)
 
 
@@ -66,9 +68,3 @@ def is_own(filename: str) -> bool:
     """Say whether a file is the user's own, and neither Python's, a package's nor ours."""
     ours = any(Path(filename).is_relative_to(folder) for folder in OURS)
     return not ours and not filename.startswith(OTHERS) and not filename.startswith("<")
-
-
-def shown(path: Path) -> str:
-    """Return a path from the current directory if it lies below it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

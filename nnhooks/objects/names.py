@@ -8,10 +8,10 @@ import types
 from importlib import import_module
 from typing import Any
 
-from nnhooks.objects.local import own_frames, run_file, shown, summary
+from nnhooks.objects.local import own_frames, run_file, summary
 from nnhooks.objects.slots import PLUGINS, Method, Slot, refusal
 from nnhooks.plugins import PluginError, catalogue, find
-from nnhooks.recipe.nodes import Node
+from nnhooks.recipe.nodes import Node, from_here
 from nnhooks.recipe.problems import Problem, RecipeError, unknown
 from nnhooks.recipe.recipe import local_file
 from nnhooks.recipe.schema import no_such_plugin
@@ -94,18 +94,18 @@ def _in_file(written: Node, path: str) -> Any:
     file, name = local_file(written), str(written.value).rpartition(":")[2]
     assert file is not None
     if not os.path.isfile(file):  # which is False, too, for names that no file can have
-        message = f"there is no file {shown(file)}"
+        message = f"there is no file {from_here(file)}"
         raise RecipeError([Problem("no-such-file", message, written.place, path)])
     try:
         module = run_file(file)
     except (Exception, SystemExit) as error:
-        message = f"cannot import {shown(file)}: {summary(error)}"
+        message = f"cannot import {from_here(file)}: {summary(error)}"
         hint = own_frames(error)
         if isinstance(error, ModuleNotFoundError) and (file.parent / f"{error.name}.py").exists():
             hint += "\nonly installed packages can be imported here, not files that lie beside it"
         problem = Problem("cannot-import", message, written.place, path, hint.strip())
         raise RecipeError([problem]) from error
-    return _attribute(module, name, shown(file), written, path)
+    return _attribute(module, name, from_here(file), written, path)
 
 
 def _dotted(written: Node, path: str) -> Any:

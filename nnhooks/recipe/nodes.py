@@ -13,6 +13,12 @@ from typing import Any
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML counts as one
 
 
+def from_here(path: Path) -> str:
+    """Return a path from the current directory where it lies below it, else the whole path."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """Something that values are written in: a file, the command line, a constructor.
@@ -40,11 +46,8 @@ class Source:
 
     @property
     def shown(self) -> str:
-        """The path from the current directory where the file lies below it, else the whole path."""
-        if self.path is None:
-            return self.name
-        here = Path.cwd()
-        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+        """The path as messages show it, or the name of what is no file."""
+        return self.name if self.path is None else from_here(self.path)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from nnhooks.data import DataError
-from nnhooks.objects.local import is_own, shown
+from nnhooks.objects.local import is_own
 from nnhooks.plugins import PluginError
+from nnhooks.recipe.nodes import from_here
 
 if TYPE_CHECKING:
     from nnhooks.trainer import Trainer
@@ -54,5 +55,5 @@ def own_frames(error: BaseException) -> Iterator[str]:
         frames += FRAME.findall(found[2])
     for file, line, name, text in frames:
         if is_own(file):
-            yield f"  {shown(Path(file))}:{line}, in {name}"
+            yield f"  {from_here(Path(file))}:{line}, in {name}"
             yield f"    {text}"
