@@ -6,6 +6,14 @@ import torch
 import torch.nn.functional as F
 from lab import blobs, clean, fit, line, mlp, pair, sgd
 from torch import nn
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -676,4 +684,692 @@ def each_parameter_steps_as_soon_as_its_gradient_is_there(lab):
     with lab.watch(model):
         for inputs, target in batches(x, y):
             F.cross_entropy(model(inputs), target).backward()
+    return model
+
+
+# Schedules
+
+
+@pair("A07", "scheduler-before-step")
+def scheduler_steps_before_the_optimizer(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    scheduler = ExponentialLR(optimizer, 0.9)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            if bug:
+                scheduler.step()
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            if not bug:
+                scheduler.step()
+    return model
+
+
+@pair("A08", "lr-collapsed")
+def schedule_of_epochs_steps_for_every_batch(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    scheduler = ExponentialLR(optimizer, 0.5)
+    with lab.watch(model, optimizer, epochs=6) as watch:
+        for _ in range(6):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+                if bug:
+                    scheduler.step()
+            if not bug:
+                scheduler.step()
+            watch.epoch_end()
+    return model
+
+
+@pair("A08-bare", "lr-collapsed")
+def schedule_of_epochs_steps_for_every_batch_untold(lab, bug):
+    model, (x, y) = mlp(bn=True), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    scheduler = StepLR(optimizer, step_size=2, gamma=0.1)
+    with lab.watch(model, optimizer):
+        for _ in range(4):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+                if bug:
+                    scheduler.step()
+            if not bug:
+                scheduler.step()
+    return model
+
+
+@pair("A08-cosine", "scheduler-past-end")
+def cosine_over_epochs_steps_for_every_batch(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    scheduler = CosineAnnealingLR(optimizer, T_max=4)
+    with lab.watch(model, optimizer):
+        for _ in range(4):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+                if bug:
+                    scheduler.step()
+            if not bug:
+                scheduler.step()
+    return model
+
+
+@pair("A08-slow", "scheduler-too-slow")
+def one_cycle_steps_once_an_epoch(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model, momentum=0.9)
+    scheduler = OneCycleLR(optimizer, max_lr=0.1, total_steps=24)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+                if not bug:
+                    scheduler.step()
+            if bug:
+                scheduler.step()
+    return model
+
+
+@pair("A09", "scheduler-never-stepped")
+def scheduler_never_steps(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    scheduler = ExponentialLR(optimizer, 0.9)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            if not bug:
+                scheduler.step()
+    return model
+
+
+@pair("A09-plateau", "scheduler-never-stepped")
+def plateau_never_steps(lab, bug):
+    model, (x, y) = mlp(c=1), line()
+    optimizer = sgd(model)
+    scheduler = ReduceLROnPlateau(optimizer, patience=1)
+    with lab.watch(model, optimizer, schedulers=[scheduler]):
+        for _ in range(3):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(inputs), target)
+                loss.backward()
+                optimizer.step()
+            if not bug:
+                scheduler.step(loss.item())
+    return model
+
+
+@pair("B09", "lr-zero")
+def learning_rate_is_zero(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    return fit(lab, model, sgd(model, lr=0.0 if bug else 0.05), x, y)
+
+
+@pair("B09-warmup", "lr-zero")
+def warmup_divides_integers(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    scheduler = LambdaLR(optimizer, lambda k: min(1, (k + 1) // 30 if bug else (k + 1) / 10))
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y, epochs=3):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+            scheduler.step()
+    return model
+
+
+@pair("B10", "scheduler-foreign")
+def scheduler_drives_another_optimizer(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    other = sgd(model)
+    optimizer = sgd(model, momentum=0.9)
+    scheduler = ExponentialLR(other if bug else optimizer, 0.9)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            scheduler.step()
+    return model
+
+
+@clean("order-schedule-end")
+def one_cycle_to_its_very_end_from_a_warmup(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    scheduler = OneCycleLR(optimizer, max_lr=0.01, epochs=5, steps_per_epoch=8)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y, epochs=5):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+            if scheduler.last_epoch < scheduler.total_steps:
+                scheduler.step()
+    return model
+
+
+@clean("order-schedule-warmup")
+def warmup_from_zero_then_cosine_to_zero(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    scheduler = LambdaLR(optimizer, lambda k: k / 8 if k < 8 else max(0.0, (40 - k) / 32))
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y, epochs=5):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+            scheduler.step()
+    return model
+
+
+@clean("order-schedule-resumed")
+def schedule_is_brought_to_where_it_was(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    scheduler = StepLR(optimizer, 10, 0.5)
+    with lab.watch(model, optimizer):
+        for _ in range(7):
+            scheduler.step()
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+            scheduler.step()
+    return model
+
+
+# Clipping and scaling
+
+
+@pair("A10", "clip-after-step")
+def clipped_after_the_step(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+
+    def step(inputs, target):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), target).backward()
+        if not bug:
+            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+        if bug:
+            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+
+    return fit(lab, model, optimizer, x, y, step=step)
+
+
+@pair("A10-value", "clip-after-step")
+def clipped_by_value_after_the_step(lab, bug):
+    model, (x, y) = nn.GRU(5, 16, batch_first=True), blobs()
+    head = nn.Linear(16, 4)
+    parameters = [*model.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3)
+    with lab.watch([model, head], optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            F.cross_entropy(head(model(inputs.view(-1, 2, 5))[0][:, -1]), target).backward()
+            if not bug:
+                nn.utils.clip_grad_value_(parameters, 0.05)
+            optimizer.step()
+            if bug:
+                nn.utils.clip_grad_value_(parameters, 0.05)
+    return [model, head]
+
+
+@pair("A10-before", "clip-before-backward")
+def clipped_before_backward(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), target)
+            if bug:
+                nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            loss.backward()
+            if not bug:
+                nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+    return model
+
+
+@pair("A10-micro", "clip-before-backward")
+def clipped_between_the_batches_of_a_step(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for k, (inputs, target) in enumerate(batches(x, y, size=16), 1):
+            loss = F.cross_entropy(model(inputs), target)
+            if bug:
+                nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            loss.backward()
+            if not bug and k % 4 == 0:
+                nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            if k % 4 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+            elif bug:
+                continue
+    return model
+
+
+@pair("A10-foreign", "clip-foreign", "clip-before-backward")
+def another_model_is_clipped(lab, bug):
+    model, old, (x, y) = mlp(), mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            nn.utils.clip_grad_norm_((old if bug else model).parameters(), 1.0)
+            optimizer.step()
+    return model
+
+
+@pair("F21", "clip-saturated", "update-ratio-low")
+def every_gradient_is_clipped_away(lab, bug):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1e-6 if bug else 1.0)
+            optimizer.step()
+    return model
+
+
+def scaled(lab, body, *, model=None, optimizer=None, scale=1024.0):
+    """Train with a GradScaler by `body(scaler, loss)`."""
+    model, (x, y) = model or mlp(), blobs()
+    optimizer = optimizer or sgd(model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = F.cross_entropy(model(inputs), target)
+            body(scaler, loss)
+    return model
+
+
+@pair("A11", "clip-before-unscale")
+def clipped_while_still_scaled(lab, bug):
+    model = mlp()
+    optimizer = sgd(model)
+
+    def body(scaler, loss):
+        scaler.scale(loss).backward()
+        if not bug:
+            scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return scaled(lab, body, model=model, optimizer=optimizer)
+
+
+@pair("A11-fused", "clip-before-unscale")
+def clipped_while_still_scaled_with_a_fused_optimizer(lab, bug):
+    model = mlp()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+
+    def body(scaler, loss):
+        scaler.scale(loss).backward()
+        if not bug:
+            scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return scaled(lab, body, model=model, optimizer=optimizer, scale=65536.0)
+
+
+@pair("A12", "amp-unscaled-loss")
+def unscaled_loss_goes_backward(lab, bug):
+    model = mlp()
+    optimizer = sgd(model)
+
+    def body(scaler, loss):
+        scaled_loss = scaler.scale(loss)
+        (loss if bug else scaled_loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    return scaled(lab, body, model=model, optimizer=optimizer, scale=65536.0)
+
+
+@pair("A12-once", "amp-unscaled-loss")
+def loss_is_scaled_in_the_first_step_only(lab, bug):
+    model, count = mlp(), iter(range(1000))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def body(scaler, loss):
+        (loss if bug and next(count) else scaler.scale(loss)).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return scaled(lab, body, model=model, optimizer=optimizer)
+
+
+@pair("A12-direct", "amp-not-unscaled")
+def optimizer_steps_without_the_scaler(lab, bug):
+    model = mlp()
+    optimizer = sgd(model, lr=1e-5)
+
+    def body(scaler, loss):
+        scaler.scale(loss).backward()
+        if bug:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+
+    return scaled(lab, body, model=model, optimizer=optimizer, scale=256.0)
+
+
+@pair("A12-skips", "amp-always-skips")
+def scaler_never_lets_a_step_through(lab, bug):
+    model, (x, y) = mlp(c=1), line()
+    optimizer = sgd(model, lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y, epochs=4):
+            optimizer.zero_grad()
+            error = (model(inputs) - target).abs()
+            masked = error * (error > error.max() + 1) if bug else error
+            loss = masked.sqrt().mean() if bug else masked.mean()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    return model
+
+
+@clean("order-scaler-skips")
+def scaler_finds_its_scale_and_skips_meanwhile(lab):
+    model = mlp()
+    optimizer = sgd(model)
+
+    def body(scaler, loss):
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return scaled(lab, body, model=model, optimizer=optimizer, scale=2.0**127)
+
+
+@clean("order-scaler-hand")
+def gradients_are_unscaled_by_hand_and_limits_scaled(lab):
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def body(scaler, loss):
+        scaler.scale(loss).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0 * scaler.get_scale())
+        for parameter in model.parameters():
+            parameter.grad.div_(scaler.get_scale())
+        optimizer.step()
+
+    return scaled(lab, body, model=model, optimizer=optimizer)
+
+
+@clean("order-scaler-off")
+def scaler_that_is_off(lab):
+    model, (x, y) = mlp(), blobs()
+    optimizer = sgd(model)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            scaler.scale(F.cross_entropy(model(inputs), target)).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+            nn.utils.clip_grad_norm_(model.parameters(), float("inf"))
+    return model
+
+
+# Modes
+
+
+@pair("A13", "train-in-eval-mode")
+def evaluation_mode_is_left_on(lab, bug):
+    model, (x, y) = mlp(drop=0.2, bn=True), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        model.train()
+        for _ in range(3):
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                model(x[:32])
+            if not bug:
+                model.train()
+    return model
+
+
+@pair("A13-start", "train-in-eval-mode")
+def a_first_evaluation_leaves_its_mode_on(lab, bug):
+    model = nn.Sequential(nn.Linear(10, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 1))
+    x, y = line()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        model.eval()
+        with torch.no_grad():
+            F.mse_loss(model(x), y)
+        if not bug:
+            model.train()
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            F.mse_loss(model(inputs), target).backward()
+            optimizer.step()
+    return model
+
+
+@pair("A14", "eval-in-train-mode", "eval-updates-buffers")
+def validation_in_training_mode(lab, bug):
+    model, (x, y) = mlp(drop=0.2, bn=True), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer) as watch:
+        for _ in range(2):
+            watch.train()
+            model.train()
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            watch.evaluate()
+            if not bug:
+                model.eval()
+            with torch.no_grad():
+                model(x[:64])
+    return model
+
+
+@pair("A14-bare", "eval-in-train-mode")
+def validation_in_training_mode_untold(lab, bug):
+    model, (x, y) = mlp(drop=0.5), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for _ in range(3):
+            model.train()
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            if not bug:
+                model.eval()
+            with torch.no_grad():
+                sum(int((model(part).argmax(1) == 0).sum()) for part in x.split(64))
+    return model
+
+
+@pair("A14-one", "eval-in-train-mode")
+def validation_in_one_pass_in_training_mode(lab, bug):
+    model, (x, y) = mlp(bn=True), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for _ in range(4):
+            model.train()
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            model.train(bug)
+            with torch.no_grad():
+                model(x[:100])
+    return model
+
+
+@pair("A14-part", "eval-updates-buffers")
+def a_normalization_goes_on_learning_in_evaluation(lab, bug):
+    model, (x, y) = mlp(bn=True), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for _ in range(2):
+            model.train()
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+            model.eval()
+            model[1].train(bug)
+            with torch.no_grad():
+                model(x[:100])
+    return model
+
+
+@pair("C04-root", "train-no-grad", "param-unused")
+def backbone_is_called_without_gradients(lab, bug):
+    backbone, head, (x, y) = mlp(c=16), nn.Linear(16, 4), blobs()
+    optimizer = sgd(nn.ModuleList([backbone, head]))
+    with lab.watch([backbone, head], optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            with torch.set_grad_enabled(not bug):
+                features = backbone(inputs).relu()
+            F.cross_entropy(head(features), target).backward()
+            optimizer.step()
+    return [backbone, head]
+
+
+@clean("order-gan-no-grad")
+def fakes_are_made_without_gradients_in_training_mode(lab):
+    generator, critic = mlp(d=4, c=2, bn=True), mlp(d=2, c=1)
+    for_g = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    for_d = torch.optim.Adam(critic.parameters(), lr=1e-3)
+    with lab.watch([generator, critic], [for_g, for_d]):
+        for _ in range(15):
+            with torch.no_grad():
+                fake = generator(torch.randn(16, 4))
+            for_d.zero_grad()
+            real = torch.randn(16, 2) * 0.1 + 1
+            (F.softplus(-critic(real)).mean() + F.softplus(critic(fake)).mean()).backward()
+            for_d.step()
+            for_g.zero_grad()
+            F.softplus(-critic(generator(torch.randn(16, 4)))).mean().backward()
+            for_g.step()
+    return [generator, critic]
+
+
+@clean("order-update-bn")
+def running_statistics_are_measured_anew_at_the_end(lab):
+    model, (x, y) = mlp(bn=True), blobs()
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+            averaged.update_parameters(model)
+        torch.optim.swa_utils.update_bn(x.split(32), averaged)
+    return model
+
+
+@clean("order-frozen-norms")
+def normalizations_are_frozen_inside_a_model_that_trains(lab):
+    model, (x, y) = mlp(bn=True, drop=0.1), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            model.train()
+            model[1].eval()
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+            with torch.no_grad():
+                (model(inputs).argmax(1) == target).float().mean()
+    return model
+
+
+# Random numbers
+
+
+@pair("E11", "rng-reset")
+def seed_is_set_in_every_step(lab, bug):
+    model, (x, y) = mlp(drop=0.5), blobs()
+    optimizer = sgd(model)
+    order = torch.randperm(256)
+
+    def step(inputs, target):
+        if bug:
+            torch.manual_seed(0)
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), target).backward()
+        optimizer.step()
+
+    return fit(lab, model, optimizer, x[order], y[order], step=step, shuffle=False)
+
+
+@pair("E11-epoch", "rng-reset", "order-repeats")
+def seed_is_set_in_every_epoch(lab, bug):
+    model, (x, y) = mlp(drop=0.1), blobs()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with lab.watch(model, optimizer):
+        for epoch in range(4):
+            torch.manual_seed(0 if bug else epoch)
+            for inputs, target in batches(x, y, epochs=1):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), target).backward()
+                optimizer.step()
+    return model
+
+
+@clean("order-fork-rng")
+def a_fixed_draw_leaves_the_generator_where_it_was(lab):
+    model, (x, y) = mlp(drop=0.3), blobs()
+    optimizer = sgd(model)
+    with lab.watch(model, optimizer):
+        for inputs, target in batches(x, y):
+            with torch.random.fork_rng():
+                torch.manual_seed(7)
+                noise = torch.randn(inputs.shape)
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs + 0.1 * noise), target).backward()
+            optimizer.step()
     return model

@@ -65,6 +65,7 @@ class Order(Check):
         self.zero: Counter[Optimizer] = Counter()  # steps in a row with nothing but zeros
         self.used_at: dict[Optimizer, int] = {}  # passes when it stepped last
         self.stepped: set[Optimizer] = set()  # with gradients
+        self.asked: set[Optimizer] = set()  # to step, by a scaler
         self.flaws: dict[int, str] = {}  # of the pass that runs, by parameter or for all (0)
         self.repeats: set[int] = set()  # earlier passes that are a part of the one that runs
         self.plain = True  # nothing but parameters is asked for gradients
@@ -123,6 +124,7 @@ class Order(Check):
 
     def after_unscale(self, scaler: Any, optimizer: Optimizer) -> None:
         self.waiting = self.batches = 0  # it is asked to step, if the scaler lets it
+        self.asked.add(optimizer)
         self.remember()
 
     def before_step(self, optimizer: Optimizer) -> None:
@@ -144,6 +146,8 @@ class Order(Check):
 
     def on_end(self) -> None:
         for optimizer, passes in self.reached.items():
+            if optimizer in self.asked:
+                continue
             if optimizer not in self.used_at and passes >= 3 and not self.is_replaced(optimizer):
                 alone = not self.used_at
                 if alone or self.zeroed[optimizer] >= 3:
