@@ -1,4 +1,4 @@
-"""The gate: every mistake of the corpus is found, and nothing is said of the programs that are right."""
+"""The gate: every mistake of the corpus is found, and no program that is right raises an alarm."""
 
 import random
 import warnings
@@ -12,7 +12,7 @@ from lab import CLEAN, PAIRS, Alone, Lab
 for family in ("clean", "data", "dynamics", "losses", "order", "ownership", "probe"):
     import_module(f"corpus_{family}")  # which enters its programs
 
-SEEDS = (0, 1, 2)
+SEEDS = (0,)  # benchmarks/checks.py takes three
 
 
 def run(program, lab, seed, *arguments):
