@@ -259,7 +259,7 @@ def test_what_a_check_says_at_the_very_end_is_kept_too(nnhooks, line):
     (folder,) = folders(line / "runs")
     kept = [json.loads(row) for row in (folder / "findings.jsonl").read_text().splitlines()]
     assert [(found["check"], found["level"]) for found in kept] == [("gradient_order", "ok")]
-    assert record(folder)["findings"] == {"error": 0, "warning": 0, "ok": 1}
+    assert {kind for kind, count in record(folder)["findings"].items() if count} == {"ok"}
 
 
 def test_a_dry_run_takes_one_step_and_keeps_nothing(nnhooks, line):
