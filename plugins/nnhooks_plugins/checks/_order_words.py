@@ -146,3 +146,73 @@ def never_stepped(optimizer: Optimizer, passes: int, level: Level) -> Verdict:
         evidence=f"{count(passes)}, no step",
         level=level,
     )
+
+
+EXPLAINED = {
+    "grad-not-zeroed": """\
+backward() adds to `.grad`. What a step has used stays there until it is zeroed, so that each step
+uses the gradients of all steps before it as well. Accumulating before a step is right; going on
+with what a step has used is not.
+
+    wrong: loss.backward(); optimizer.step()
+    right: optimizer.zero_grad(); loss.backward(); optimizer.step()
+""",
+    "zero-between-backward-and-step": """\
+What backward() has made is thrown away before the optimizer can use it: all of it, or, in a step of
+several batches, all but the last batch's.
+
+    wrong: loss.backward(); optimizer.zero_grad(); optimizer.step()
+    right: optimizer.zero_grad(); loss.backward(); optimizer.step()
+""",
+    "step-without-grad": """\
+An optimizer passes over parameters without a gradient. If none of its parameters has one, its step
+does nothing.
+
+    wrong: optimizer.zero_grad(); loss = criterion(model(x), y); optimizer.step()
+    right: optimizer.zero_grad(); criterion(model(x), y).backward(); optimizer.step()
+""",
+    "step-zero-grad": """\
+Gradients are there, and all of them are exactly zero: something cuts the loss off from the weights.
+
+    wrong: (0 * criterion(model(x), y)).backward(); optimizer.step()
+    right: criterion(model(x), y).backward(); optimizer.step()
+""",
+    "step-missing": """\
+backward() only makes gradients; step() moves the weights.
+
+    wrong: for x, y in batches:
+               optimizer.zero_grad(); criterion(model(x), y).backward()
+           optimizer.step()
+    right: for x, y in batches:
+               optimizer.zero_grad(); criterion(model(x), y).backward()
+               optimizer.step()
+""",
+    "backward-twice": """\
+A loss that goes backward twice, alone or as part of a sum, counts twice. (It takes
+retain_graph=True, which hides the error that torch would raise.)
+
+    wrong: main.backward(retain_graph=True); (main + extra).backward()
+    right: (main + extra).backward()
+""",
+    "step-twice": """\
+A second step() without a backward() between moves the weights again along the same gradients.
+
+    wrong: loss.backward(); optimizer.step(); optimizer.step()
+    right: loss.backward(); optimizer.step()
+""",
+    "grad-used-twice": """\
+Some parameters got no new gradient in this step, and still have the one of the step before: the
+optimizer uses it again.
+
+    wrong: trunk.zero_grad(); head_a(trunk(x)).sum().backward(); optimizer.step()
+    right: optimizer.zero_grad(); head_a(trunk(x)).sum().backward(); optimizer.step()
+""",
+    "stale-forward": """\
+The weights moved after the forward pass, so that backward() computes gradients of a loss that no
+longer is. Torch notices most of these, but none behind a fused optimizer or a single layer. A
+hidden state that is carried on without detach() leads to the same.
+
+    wrong: loss = criterion(model(x), y); optimizer.step(); loss.backward()
+    right: loss = criterion(model(x), y); loss.backward(); optimizer.step()
+""",
+}

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from nnhooks import Check
 from nnhooks_plugins._gradient import has_value
 from nnhooks_plugins.checks._followed import Followed, Following, held_by
+from nnhooks_plugins.checks._order_words import EXPLAINED as EXPLAINED
 from nnhooks_plugins.checks._order_words import (
     FLAWS,
     Verdict,
