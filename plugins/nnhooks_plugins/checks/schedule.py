@@ -175,7 +175,9 @@ class Schedule(Check):
             return
         own = {id(parameter) for parameter in held_by(optimizer)}
         for other, steps in self.watch.steps.items():
-            if steps >= 2 and other is not optimizer and any(id(p) in own for p in held_by(other)):
+            if other.param_groups is optimizer.param_groups:
+                return  # one is a wrapper of the other: they share the learning rates
+            if steps >= 2 and any(id(p) in own for p in held_by(other)):
                 self.find(
                     "error",
                     "scheduler-foreign",
