@@ -33,7 +33,7 @@ class Checkpoint:
 
     A checkpoint is there whole or not at all, and is known again by its hash. Kept are the newest
     two, and the best `keep` by `monitor` (without one, the newest `keep`). An interrupted run is
-    saved too, if no step was half done.
+    saved too, if no step was half done. `folder` starts from the run's folder.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Checkpoint:
         monitor: str | None = None,
         mode: Literal["min", "max"] = "min",
         keep: Annotated[int, Ge(1)] = 1,
-        folder: Path = Path("checkpoints"),
+        folder: str = "checkpoints",
     ) -> None:
         if monitor and unit == "step":
             raise PluginError(f"`{monitor}` is known at the end of an epoch: unit='epoch'")

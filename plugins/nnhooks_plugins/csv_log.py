@@ -24,11 +24,12 @@ Row = Mapping[str, Any]
 class CsvLog:
     """Writes a row with all metrics of each epoch; a name that is new adds a column.
 
+    `path` starts from the run's folder, so that no run writes over another's.
     What was not logged is empty; `nan` and `inf` are written as pandas reads them. A resumed run
     cuts the table to what its checkpoint knew, and goes on there.
     """
 
-    def __init__(self, path: Path = Path("metrics.csv")) -> None:
+    def __init__(self, path: str = "metrics.csv") -> None:
         self.path = path
         self.columns = ["epoch", "step"]
         self.rows = 0

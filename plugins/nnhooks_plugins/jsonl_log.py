@@ -14,7 +14,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from math import isfinite, isnan
-from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
@@ -28,13 +27,14 @@ SECONDS_BETWEEN_WRITES = 1.0
 class JsonlLog:
     """Writes a line with all metrics of each epoch; with `every` "step", a line for each step too.
 
+    `path` starts from the run's folder, so that no run writes over another's.
     A line of a step says so by `"every": "step"`; it has the step's loss and what was logged in it.
     JSON has no NaN: it is written as text, "NaN", "Infinity" or "-Infinity", which `float` and
     pandas read back. A resumed run cuts the file to what its checkpoint knew, and goes on there.
     """
 
     def __init__(
-        self, path: Path = Path("metrics.jsonl"), every: Literal["epoch", "step"] = "epoch"
+        self, path: str = "metrics.jsonl", every: Literal["epoch", "step"] = "epoch"
     ) -> None:
         self.path = path
         self.is_main = True

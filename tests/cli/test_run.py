@@ -115,6 +115,18 @@ def test_a_run_keeps_its_recipe_its_files_its_metrics_and_its_record(nnhooks, li
     assert len((folder / "findings.jsonl").read_text().splitlines()) == 6
 
 
+def test_what_plugins_write_is_in_the_folder_of_each_run_however_it_is_named(nnhooks, line):
+    with_plugins(line, "csv_log: {path: table.csv}", "checkpoint: {folder: saved}")
+
+    first, second = (nnhooks("run", "line.yaml", "--seed", seed) for seed in "12")
+
+    assert first.exit_code == second.exit_code == 0
+    for folder in folders(line / "runs"):
+        assert (folder / "table.csv").is_file()
+        assert (folder / "saved").is_dir()
+    assert not (line / "table.csv").exists()
+
+
 def test_data_is_kept_with_its_hash(nnhooks, line):
     (line / "points.csv").write_text("x,y\n1,3\n2,5\n")
     recipe = RECIPE.replace("rows: [[1, 3], [2, 5], [3, 7], [4, 9]]", "csv: points.csv")
