@@ -28,6 +28,7 @@ from functools import partial
 from nnhooks import Trainer
 from nnhooks_plugins.console import Console
 from nnhooks_plugins.loss import Loss
+torch.manual_seed(0)
 batches = [(torch.ones(4, 2), torch.ones(4, 1))]
 optimizer = partial(torch.optim.SGD, lr=0.1)
 trainer = Trainer(
